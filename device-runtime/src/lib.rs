@@ -1,0 +1,2 @@
+//! Runs a package.
+#![cfg_attr(not(feature = "std"), no_std)]

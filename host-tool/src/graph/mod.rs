@@ -1,0 +1,203 @@
+//! edgeprune's own network: NHWC activations of batch 1, `f32` weights, a closed set of operators.
+//!
+//! Every importer lowers to this, every later stage reads only this. The operators mirror those of
+//! the package ([`edgeprune_format::manifest::Op`]), with the constants inside.
+
+pub use edgeprune_format::manifest::{
+    Activation, BinaryKind, Layout, ResizeCoordinates, ResizeKind, UnaryKind, Window,
+};
+
+/// Index into [`Graph::tensors`].
+pub type TensorId = usize;
+
+/// Dimensions of an activation: batch (1), height, width, channels.
+pub type Shape = [usize; 4];
+
+/// A network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The source file's stem.
+    pub name: String,
+    /// SHA-256 of the source file.
+    pub source_hash: [u8; 32],
+    /// Bytes of the source file.
+    pub source_bytes: u64,
+    /// Inputs, in the source model's order.
+    pub inputs: Vec<Port>,
+    /// Outputs, in the source model's order.
+    pub outputs: Vec<Port>,
+    /// Every activation.
+    pub tensors: Vec<TensorInfo>,
+    /// Nodes in order of execution; each tensor is a graph input or the output of one node.
+    pub nodes: Vec<Node>,
+}
+
+/// An input or output of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Name in the source model.
+    pub name: String,
+    /// The NHWC tensor that holds it.
+    pub tensor: TensorId,
+    /// Dimensions in the source model.
+    pub source_shape: Vec<usize>,
+    /// Order of the dimensions in the source model. Only rank 4 has an order to speak of: other
+    /// ranks keep their element order and are `Nhwc`.
+    pub layout: Layout,
+}
+
+/// An activation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Dimensions.
+    pub shape: Shape,
+}
+
+impl TensorInfo {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Short unique name, derived from the source model's.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Activations that it reads.
+    pub inputs: Vec<TensorId>,
+    /// The activation that it writes.
+    pub output: TensorId,
+}
+
+/// The operators. See [`edgeprune_format::manifest::Op`] for their meaning.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "fields as in the package's operators")]
+pub enum Op {
+    /// Weights `[out, kh, kw, in / groups]`.
+    Conv2d {
+        linear: Linear,
+        window: Window,
+        groups: usize,
+    },
+    /// Weights `[1, kh, kw, channels]`.
+    DepthwiseConv2d { linear: Linear, window: Window },
+    /// Weights `[out, 1, 1, in]`.
+    FullyConnected { linear: Linear },
+    /// Two activations; the second may be broadcast.
+    Binary {
+        kind: BinaryKind,
+        activation: Activation,
+    },
+    MaxPool2d { window: Window },
+    AveragePool2d {
+        window: Window,
+        count_include_pad: bool,
+    },
+    /// Mean over height and width.
+    Mean,
+    /// An element-wise function.
+    Unary { kind: UnaryKind },
+    /// Over the channels.
+    Softmax,
+    Concat { axis: usize },
+    Pad { before: [usize; 3], value: f32 },
+    Slice { start: [usize; 3], step: [usize; 3] },
+    Transpose { perm: [usize; 4] },
+    Resize {
+        kind: ResizeKind,
+        coordinates: ResizeCoordinates,
+    },
+    /// The same elements in the same order with other dimensions.
+    Reshape,
+}
+
+impl Op {
+    /// The operator's name in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "conv_2d",
+            Self::DepthwiseConv2d { .. } => "depthwise_conv_2d",
+            Self::FullyConnected { .. } => "fully_connected",
+            Self::Binary { kind, .. } => match kind {
+                BinaryKind::Add => "add",
+                BinaryKind::Sub => "sub",
+                BinaryKind::Mul => "mul",
+                BinaryKind::Max => "max",
+                BinaryKind::Min => "min",
+            },
+            Self::MaxPool2d { .. } => "max_pool_2d",
+            Self::AveragePool2d { .. } => "average_pool_2d",
+            Self::Mean => "mean",
+            Self::Unary { .. } => "unary",
+            Self::Softmax => "softmax",
+            Self::Concat { .. } => "concat",
+            Self::Pad { .. } => "pad",
+            Self::Slice { .. } => "slice",
+            Self::Transpose { .. } => "transpose",
+            Self::Resize { .. } => "resize",
+            Self::Reshape => "reshape",
+        }
+    }
+
+    /// The constants, if the operator has weights.
+    pub fn linear(&self) -> Option<&Linear> {
+        match self {
+            Self::Conv2d { linear, .. }
+            | Self::DepthwiseConv2d { linear, .. }
+            | Self::FullyConnected { linear } => Some(linear),
+            _ => None,
+        }
+    }
+
+    /// The constants, if the operator has weights, to change.
+    pub fn linear_mut(&mut self) -> Option<&mut Linear> {
+        match self {
+            Self::Conv2d { linear, .. }
+            | Self::DepthwiseConv2d { linear, .. }
+            | Self::FullyConnected { linear } => Some(linear),
+            _ => None,
+        }
+    }
+}
+
+/// The constants of a convolution or a fully connected layer, and its fused activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// Dimensions of `weights`: see [`Op`].
+    pub shape: Shape,
+    /// Row-major weights.
+    pub weights: Vec<f32>,
+    /// One per output channel, zeros where the source has none.
+    pub bias: Vec<f32>,
+    /// Fused activation.
+    pub activation: Activation,
+}
+
+impl Graph {
+    /// Number of weights and biases.
+    pub fn parameters(&self) -> usize {
+        self.nodes
+            .iter()
+            .filter_map(|node| node.op.linear())
+            .map(|linear| linear.weights.len() + linear.bias.len())
+            .sum()
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, id: TensorId) -> Shape {
+        self.tensors[id].shape
+    }
+
+    /// Multiply-accumulates of one node for one sample.
+    pub fn macs(&self, node: &Node) -> u64 {
+        let out = self.shape(node.output);
+        let positions = (out[1] * out[2]) as u64;
+        node.op
+            .linear()
+            .map_or(0, |linear| positions * linear.weights.len() as u64)
+    }
+}
