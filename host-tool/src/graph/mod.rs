@@ -84,15 +84,22 @@ pub enum Op {
         groups: usize,
     },
     /// Weights `[1, kh, kw, channels]`.
-    DepthwiseConv2d { linear: Linear, window: Window },
+    DepthwiseConv2d {
+        linear: Linear,
+        window: Window,
+    },
     /// Weights `[out, 1, 1, in]`.
-    FullyConnected { linear: Linear },
+    FullyConnected {
+        linear: Linear,
+    },
     /// Two activations; the second may be broadcast.
     Binary {
         kind: BinaryKind,
         activation: Activation,
     },
-    MaxPool2d { window: Window },
+    MaxPool2d {
+        window: Window,
+    },
     AveragePool2d {
         window: Window,
         count_include_pad: bool,
@@ -100,13 +107,25 @@ pub enum Op {
     /// Mean over height and width.
     Mean,
     /// An element-wise function.
-    Unary { kind: UnaryKind },
+    Unary {
+        kind: UnaryKind,
+    },
     /// Over the channels.
     Softmax,
-    Concat { axis: usize },
-    Pad { before: [usize; 3], value: f32 },
-    Slice { start: [usize; 3], step: [usize; 3] },
-    Transpose { perm: [usize; 4] },
+    Concat {
+        axis: usize,
+    },
+    Pad {
+        before: [usize; 3],
+        value: f32,
+    },
+    Slice {
+        start: [usize; 3],
+        step: [usize; 3],
+    },
+    Transpose {
+        perm: [usize; 4],
+    },
     Resize {
         kind: ResizeKind,
         coordinates: ResizeCoordinates,

@@ -1,0 +1,79 @@
+//! The command line: one file a command, each with `Args` (what was typed) that become the
+//! options of a job (what is valid).
+//!
+//! Results go to stdout, everything else to stderr. Exit code 0 is success, 1 a failed job, 2 bad usage.
+
+mod bench;
+mod build;
+mod demo;
+mod doctor;
+mod eval;
+mod inspect;
+pub mod output;
+mod pack;
+mod report;
+mod run;
+pub mod size;
+
+use crate::Error;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Prunes, quantizes and packs trained networks for small ARM boards, to a size you name.
+#[derive(Debug, Parser)]
+#[command(name = "edgeprune", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Inspect(inspect::Args),
+    Pack(pack::Args),
+    Eval(eval::Args),
+    Run(run::Args),
+    Bench(bench::Args),
+    Build(build::Args),
+    Report(report::Args),
+    Demo(demo::Args),
+    Doctor(doctor::Args),
+}
+
+impl Command {
+    fn run(self) -> Result<(), Error> {
+        match self {
+            Self::Inspect(args) => args.run(),
+            Self::Pack(args) => args.run(),
+            Self::Eval(args) => args.run(),
+            Self::Run(args) => args.run(),
+            Self::Bench(args) => args.run(),
+            Self::Build(args) => args.run(),
+            Self::Report(args) => args.run(),
+            Self::Demo(args) => args.run(),
+            Self::Doctor(args) => args.run(),
+        }
+    }
+}
+
+/// Runs the command that the process's arguments name. Usage errors end the process with code 2.
+pub fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::print_error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
