@@ -59,7 +59,10 @@ impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::TooShort { have, need } => {
-                write!(f, "{have} bytes are too short for a package (at least {need})")
+                write!(
+                    f,
+                    "{have} bytes are too short for a package (at least {need})"
+                )
             }
             Self::NotAPackage => f.write_str("not an edgeprune package (wrong magic number)"),
             Self::Version { found, supported } => write!(
