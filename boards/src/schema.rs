@@ -1,0 +1,308 @@
+//! What a board file and a toolchain file say.
+
+use crate::catalogue::toolchain;
+use serde::{Deserialize, Serialize};
+
+/// A board: its processor, memory, and how to build for it and emulate it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// Short name in lower case, digits and hyphens.
+    pub id: String,
+    /// Other names that people type.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// The maker's name.
+    pub name: String,
+    /// System on chip.
+    pub soc: String,
+    /// Memory sizes that are sold, in MiB, ascending.
+    pub ram_mib: Vec<u32>,
+    /// Processor.
+    pub cpu: Cpu,
+    /// How to compile for it.
+    pub build: Build,
+    /// How to emulate its core.
+    pub emulator: Emulator,
+}
+
+/// A processor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cpu {
+    /// Arm's name of the core, in lower case.
+    pub core: String,
+    /// Number of cores.
+    pub cores: u8,
+    /// Highest clock of the shipped configuration.
+    pub clock_mhz: u32,
+    /// Extensions that the silicon has. What is not listed is never used.
+    pub features: Vec<Feature>,
+    /// Most int8 multiply-accumulates that one core can do in a cycle.
+    pub int8_macs_per_cycle: u32,
+    /// Caches.
+    pub cache: Cache,
+}
+
+/// Caches, in KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// Level 1, instructions, per core.
+    pub l1i_kib: u32,
+    /// Level 1, data, per core.
+    pub l1d_kib: u32,
+    /// Level 2.
+    pub l2_kib: u32,
+    /// Whether all cores share one level 2.
+    pub l2_shared: bool,
+    /// Level 3, shared; 0 where there is none.
+    #[serde(default)]
+    pub l3_kib: u32,
+}
+
+/// An extension of the instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Feature {
+    /// 128-bit SIMD.
+    Neon,
+    /// AES and SHA-2 instructions. Optional in cores up to the Cortex-A72, which compilers take for granted.
+    Crypto,
+    /// `SDOT`, `UDOT`.
+    Dotprod,
+    /// Half-precision arithmetic.
+    Fp16,
+    /// `SMMLA`.
+    I8mm,
+}
+
+impl Feature {
+    const ALL: [Self; 5] = [
+        Self::Neon,
+        Self::Crypto,
+        Self::Dotprod,
+        Self::Fp16,
+        Self::I8mm,
+    ];
+
+    /// The compiler's names of this feature.
+    fn rustc_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Neon => &["neon"],
+            Self::Crypto => &["aes", "sha2"],
+            Self::Dotprod => &["dotprod"],
+            Self::Fp16 => &["fp16"],
+            Self::I8mm => &["i8mm"],
+        }
+    }
+}
+
+/// How to compile for a board.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// The compiler's target; a [`Toolchain`] of that triple must exist.
+    pub triple: String,
+    /// `-C target-cpu`.
+    pub target_cpu: String,
+}
+
+/// How to emulate a board's core.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emulator {
+    /// `-cpu` of QEMU's user mode.
+    pub cpu: String,
+}
+
+/// Programs and packages that building and emulating for one triple needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Toolchain {
+    /// The compiler's target.
+    pub triple: String,
+    /// Cross linker, a C compiler driver.
+    pub linker: String,
+    /// User-mode emulator.
+    pub emulator: String,
+    /// Debian's names.
+    pub debian: Debian,
+}
+
+/// Debian's names for what a toolchain needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debian {
+    /// Architecture, for `dpkg --add-architecture`.
+    pub arch: String,
+    /// Packages with the cross linker and the C library.
+    pub cross: Vec<String>,
+    /// Packages with the emulator.
+    pub emulator: Vec<String>,
+}
+
+/// Why a file is not a board.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BoardError {
+    /// Not TOML, a field that is missing, unknown or of the wrong type.
+    #[error("not a board file: {0}")]
+    Toml(#[from] toml::de::Error),
+    /// A field whose value makes no sense.
+    #[error("board `{board}`: field `{field}` {cause}")]
+    Field {
+        /// The board's id.
+        board: String,
+        /// The field's path in the file.
+        field: &'static str,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+impl Board {
+    /// Reads and checks one board file.
+    ///
+    /// # Errors
+    /// Text that is not TOML, fields that are missing or unknown, values that make no sense.
+    pub fn from_toml(text: &str) -> Result<Self, BoardError> {
+        let board: Self = toml::from_str(text)?;
+        board.check()?;
+        Ok(board)
+    }
+
+    /// The linker, emulator and packages of this board's triple. A board that [`Self::from_toml`]
+    /// has read has one.
+    pub fn toolchain(&self) -> Option<&'static Toolchain> {
+        toolchain(&self.build.triple)
+    }
+
+    /// Whether `name` is the id or an alias.
+    pub fn answers_to(&self, name: &str) -> bool {
+        self.id == name || self.aliases.iter().any(|alias| alias == name)
+    }
+
+    /// Flags for the compiler: the core to schedule for, without the extensions that this silicon
+    /// lacks. Compilers take the cryptography extension of a Cortex-A53 or A72 for granted, and
+    /// code built that way dies on a Raspberry Pi 3 or 4.
+    pub fn codegen_flags(&self) -> Vec<String> {
+        let absent: Vec<String> = Feature::ALL
+            .into_iter()
+            .filter(|feature| !self.cpu.features.contains(feature))
+            .flat_map(Feature::rustc_names)
+            .map(|name| format!("-{name}"))
+            .collect();
+        let mut flags = vec![format!("-Ctarget-cpu={}", self.build.target_cpu)];
+        if !absent.is_empty() {
+            flags.push(format!("-Ctarget-feature={}", absent.join(",")));
+        }
+        flags
+    }
+
+    fn check(&self) -> Result<(), BoardError> {
+        let word = |text: &str| {
+            !text.is_empty()
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-+".contains(c))
+        };
+        let ascending = self.ram_mib.windows(2).all(|pair| pair[0] < pair[1]);
+        let known = toolchain(&self.build.triple).is_some();
+        let rules: [(bool, &'static str, &str); 11] = [
+            (
+                word(&self.id),
+                "id",
+                "must be lower-case letters, digits and hyphens",
+            ),
+            (
+                self.aliases.iter().all(|a| word(a)),
+                "aliases",
+                "must be lower-case letters, digits, hyphens and +",
+            ),
+            (!self.name.trim().is_empty(), "name", "is empty"),
+            (
+                !self.ram_mib.is_empty() && ascending && self.ram_mib[0] > 0,
+                "ram_mib",
+                "must list sizes in MiB, ascending",
+            ),
+            (
+                word(&self.cpu.core),
+                "cpu.core",
+                "must be a core such as \"cortex-a72\"",
+            ),
+            (self.cpu.cores > 0, "cpu.cores", "must be at least 1"),
+            (
+                (1..=10_000).contains(&self.cpu.clock_mhz),
+                "cpu.clock_mhz",
+                "must be a clock in MHz",
+            ),
+            (
+                self.cpu.features.contains(&Feature::Neon),
+                "cpu.features",
+                "must list \"neon\": the runtime needs it on this architecture",
+            ),
+            (
+                self.cpu.int8_macs_per_cycle > 0,
+                "cpu.int8_macs_per_cycle",
+                "must be at least 1",
+            ),
+            (
+                self.cpu.cache.l1d_kib > 0 && self.cpu.cache.l1i_kib > 0,
+                "cpu.cache",
+                "must have a level 1",
+            ),
+            (known, "build.triple", "has no toolchain file"),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            None => Ok(()),
+            Some((_, field, cause)) => Err(BoardError::Field {
+                board: self.id.clone(),
+                field,
+                cause: cause.to_owned(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = include_str!("../rpi-4b.toml");
+
+    fn refusal(from: &str, to: &str) -> String {
+        assert!(FILE.contains(from), "{from}");
+        match Board::from_toml(&FILE.replace(from, to)) {
+            Ok(_) => String::from("accepted"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_users_file_is_checked_field_by_field() {
+        assert!(refusal("cores = 4", "cores = 0").contains("cpu.cores"));
+        assert!(refusal("[\"neon\"]", "[]").contains("cpu.features"));
+        assert!(refusal("linux-gnu", "plan9").contains("build.triple"));
+        assert!(refusal("rpi-4b\"", "Rpi 4\"").contains("`id`"));
+        assert!(refusal("[1024, 2048", "[2048, 1024").contains("ram_mib"));
+    }
+
+    #[test]
+    fn a_misspelt_field_is_named() {
+        assert!(refusal("clock_mhz", "clock_ghz").contains("clock_ghz"));
+    }
+
+    #[test]
+    fn code_for_cores_without_cryptography_never_contains_it() -> Result<(), BoardError> {
+        let flags = Board::from_toml(FILE)?.codegen_flags();
+        assert_eq!(
+            flags,
+            [
+                "-Ctarget-cpu=cortex-a72",
+                "-Ctarget-feature=-aes,-sha2,-dotprod,-fp16,-i8mm"
+            ]
+        );
+        Ok(())
+    }
+}
