@@ -1,7 +1,9 @@
 //! From a trained network to a package that fits and runs on a small board.
 
+pub mod calibrate;
 pub mod cli;
 mod error;
 pub mod graph;
+pub mod quantize;
 
 pub use error::Error;
