@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod cli;
+pub mod dataset;
 mod error;
 pub mod graph;
 pub mod quantize;

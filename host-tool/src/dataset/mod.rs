@@ -1,0 +1,240 @@
+//! Samples for calibration and scoring: images, arrays, or synthetic inputs.
+//!
+//! A sample is decoded when it is asked for, so memory does not grow with the number of samples.
+//! Samples are in the order of their file names, whatever the file system's order.
+
+mod arrays;
+mod images;
+mod labels;
+mod order;
+pub mod spec;
+mod synthetic;
+
+pub use spec::InputSpec;
+
+use crate::Error;
+use crate::graph::Port;
+use arrays::Arrays;
+use images::Images;
+use order::InputForm;
+use std::path::{Path, PathBuf};
+use synthetic::Synthetic;
+
+/// Samples that fit the inputs of one network, and their labels where there are any.
+#[derive(Debug)]
+pub struct Dataset {
+    path: PathBuf,
+    forms: Vec<InputForm>,
+    spec: Option<InputSpec>,
+    source: Source,
+    /// Indices into the source: a subset may have been chosen.
+    chosen: Vec<usize>,
+    /// By index into the source.
+    labels: Option<Vec<usize>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Images(Images),
+    Arrays(Arrays),
+    Synthetic(Synthetic),
+}
+
+impl Dataset {
+    /// Opens samples for a network with these `inputs`.
+    ///
+    /// `path` is one of
+    /// - a folder of JPEG or PNG files, or of sub-folders of them, one a class;
+    /// - a JPEG or PNG file: one sample;
+    /// - an `.npy` array, samples along its first dimension, each in NHWC order or in the source
+    ///   model's;
+    /// - an `.npz` archive of such arrays, one for each model input, by name.
+    ///
+    /// Images need a `spec`. Arrays of `u8` are pixels and go the same way if there is a spec; all
+    /// other arrays, and `u8` without a spec, are the network's input as it is.
+    ///
+    /// `labels` is a CSV `file,index` (images), or an `.npy`, `.csv` or `.txt` of one index a
+    /// sample; without it `labels.csv` in the folder, the names of sub-folders, or an array
+    /// `labels` in the archive serve, if there.
+    ///
+    /// # Errors
+    /// Files that cannot be read, an empty folder, samples that do not fit the inputs, labels that
+    /// do not fit the samples. The content of images is checked when they are decoded.
+    pub fn open(
+        path: &Path,
+        labels: Option<&Path>,
+        spec: Option<&InputSpec>,
+        inputs: &[Port],
+    ) -> Result<Self, Error> {
+        let forms = forms(inputs, spec);
+        let (source, found) = if path.is_dir() || images::is_image(path) {
+            let (images, found) = Images::open(path, labels, spec, &forms)?;
+            (Source::Images(images), found)
+        } else {
+            let (arrays, found) = Arrays::open(path, labels, spec, &forms)?;
+            (Source::Arrays(arrays), found)
+        };
+        Ok(Self::new(path, forms, spec, source, found))
+    }
+
+    /// `count` deterministic inputs that look like data: smooth images where there is a `spec`,
+    /// normal noise elsewhere. The same arguments give the same values on every machine.
+    pub fn synthetic(count: usize, spec: Option<&InputSpec>, inputs: &[Port]) -> Self {
+        let source = Source::Synthetic(Synthetic::new(count));
+        Self::new(
+            Path::new("synthetic inputs"),
+            forms(inputs, spec),
+            spec,
+            source,
+            None,
+        )
+    }
+
+    fn new(
+        path: &Path,
+        forms: Vec<InputForm>,
+        spec: Option<&InputSpec>,
+        source: Source,
+        labels: Option<Vec<usize>>,
+    ) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            forms,
+            spec: spec.cloned(),
+            chosen: (0..source.len()).collect(),
+            source,
+            labels,
+        }
+    }
+
+    /// Where the samples are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.chosen.len()
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.chosen.is_empty()
+    }
+
+    /// Whether the samples are made up rather than real.
+    pub fn is_synthetic(&self) -> bool {
+        matches!(self.source, Source::Synthetic(_))
+    }
+
+    /// Whether every sample has a label.
+    pub fn is_labelled(&self) -> bool {
+        self.labels.is_some()
+    }
+
+    /// Keeps the first `count` samples.
+    #[must_use]
+    pub fn limit(mut self, count: usize) -> Self {
+        self.chosen.truncate(count);
+        self
+    }
+
+    /// Keeps `count` samples, evenly spread over all: sorted data often has one class after the
+    /// other.
+    #[must_use]
+    pub fn spread(mut self, count: usize) -> Self {
+        let len = self.chosen.len();
+        if count < len {
+            self.chosen = (0..count)
+                .map(|i| self.chosen[(2 * i + 1) * len / (2 * count)])
+                .collect();
+        }
+        self
+    }
+
+    /// One sample, preprocessed, NHWC: the values of each model input in order.
+    ///
+    /// # Errors
+    /// A file that cannot be read or decoded, an image whose size or channels do not fit, an `i`
+    /// that is not below [`Self::len`].
+    pub fn sample(&self, i: usize) -> Result<Vec<Vec<f32>>, Error> {
+        let spec = self.spec.as_ref();
+        let index = self.index(i)?;
+        match &self.source {
+            Source::Images(images) => images.sample(index, spec, &self.forms),
+            Source::Arrays(arrays) => arrays.sample(index, spec, &self.forms),
+            Source::Synthetic(synthetic) => Ok(synthetic.sample(index, spec, &self.forms)),
+        }
+    }
+
+    fn index(&self, i: usize) -> Result<usize, Error> {
+        let none = || Error::data(&self.path, format!("there is no sample {i}"));
+        self.chosen.get(i).copied().ok_or_else(none)
+    }
+
+    /// The class index of a sample.
+    pub fn label(&self, i: usize) -> Option<usize> {
+        self.labels.as_ref()?.get(*self.chosen.get(i)?).copied()
+    }
+
+    /// What to call a sample: its file's name, or its place in the array.
+    pub fn name(&self, i: usize) -> String {
+        match (&self.source, self.chosen.get(i)) {
+            (Source::Images(images), Some(&index)) => images.name(index),
+            (_, Some(index)) => format!("{}[{index}]", self.path.display()),
+            (_, None) => String::new(),
+        }
+    }
+}
+
+fn forms(inputs: &[Port], spec: Option<&InputSpec>) -> Vec<InputForm> {
+    let layout = spec.and_then(|spec| spec.layout);
+    inputs
+        .iter()
+        .map(|port| InputForm::new(port, layout))
+        .collect()
+}
+
+impl Source {
+    fn len(&self) -> usize {
+        match self {
+            Self::Images(images) => images.len(),
+            Self::Arrays(arrays) => arrays.len(),
+            Self::Synthetic(synthetic) => synthetic.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Layout;
+
+    fn port() -> Port {
+        Port {
+            name: "x".into(),
+            tensor: 0,
+            source_shape: vec![1, 5],
+            layout: Layout::Nhwc,
+        }
+    }
+
+    #[test]
+    fn a_spread_subset_reaches_both_ends() {
+        let all = Dataset::synthetic(100, None, &[port()]);
+        assert_eq!(all.spread(4).chosen, [12, 37, 62, 87]);
+    }
+
+    #[test]
+    fn a_subset_larger_than_the_data_is_the_data() {
+        let all = Dataset::synthetic(3, None, &[port()]);
+        assert_eq!(all.spread(9).limit(7).chosen, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_sample_that_is_not_there_is_an_error() {
+        let data = Dataset::synthetic(3, None, &[port()]);
+        assert!(data.sample(3).is_err());
+        assert_eq!(data.sample(2).unwrap()[0].len(), 5);
+    }
+}
