@@ -6,5 +6,6 @@ pub mod dataset;
 mod error;
 pub mod graph;
 pub mod quantize;
+pub mod report;
 
 pub use error::Error;

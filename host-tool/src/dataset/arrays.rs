@@ -249,7 +249,7 @@ fn column(array: Array, spec: Option<&InputSpec>, form: &InputForm) -> Option<Co
     }
     let order = form.order_of(&whole)?;
     Some(Column {
-        array: array.as_one_sample(),
+        array: array.into_one_sample(),
         shape: whole,
         order: Some(order),
     })
@@ -340,7 +340,7 @@ impl Array {
         self.element.kind == TypeChar::Uint && self.element.size == 1
     }
 
-    fn as_one_sample(mut self) -> Self {
+    fn into_one_sample(mut self) -> Self {
         self.shape.insert(0, 1);
         self
     }
