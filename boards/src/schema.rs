@@ -136,6 +136,8 @@ pub struct Toolchain {
 pub struct Debian {
     /// Architecture, for `dpkg --add-architecture`.
     pub arch: String,
+    /// Packages with a compiler and the standard library for `arch`, of the same version.
+    pub rust: Vec<String>,
     /// Packages with the cross linker and the C library.
     pub cross: Vec<String>,
     /// Packages with the emulator.

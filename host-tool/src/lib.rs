@@ -1,8 +1,10 @@
 //! From a trained network to a package that fits and runs on a small board.
 
+pub mod build;
 pub mod calibrate;
 pub mod cli;
 pub mod dataset;
+pub mod doctor;
 mod error;
 pub mod graph;
 pub mod quantize;

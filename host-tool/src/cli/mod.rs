@@ -4,6 +4,7 @@
 //! Results go to stdout, everything else to stderr. Exit code 0 is success, 1 a failed job, 2 bad usage.
 
 mod bench;
+mod board;
 mod build;
 mod demo;
 mod doctor;

@@ -1,0 +1,201 @@
+//! Cross-compiles the device binary for a board.
+//!
+//! Cargo does the work, in its own target directory, and decides what is fresh. The compiler is the
+//! first that has the board's standard library: rustup's, or a distribution's.
+
+mod compiler;
+mod source;
+
+pub use compiler::{Compiler, Rejected};
+pub use source::Source;
+
+use crate::Error;
+use edgeprune_boards::{Board, Toolchain};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The package in the workspace that becomes the binary, and the binary's name.
+const DEVICE_PACKAGE: &str = "edgeprune-device";
+/// Lines of cargo's own message that an error repeats.
+const TAIL_LINES: usize = 30;
+
+/// Builds the device binary for `board` and puts it at `output`. With a `package`, the binary
+/// contains it and needs no other file on the board.
+///
+/// # Errors
+/// A package that does not open, no source, compiler or linker for the board, a failed build.
+pub fn device_binary(board: &Board, package: Option<&Path>, output: &Path) -> Result<(), Error> {
+    let source = Source::find()?;
+    let package = package.map(checked).transpose()?;
+    let folder = source.device_folder();
+    fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+    let _lock = lock(&folder)?;
+    let built = compile(&source, board, package.as_deref())?;
+    install(&built, output)
+}
+
+/// The device binary for `board` without a package, where it stays for the next time.
+///
+/// # Errors
+/// As [`device_binary`].
+pub fn shared_device_binary(board: &Board) -> Result<PathBuf, Error> {
+    let output = Source::find()?
+        .device_folder()
+        .join("boards")
+        .join(&board.id)
+        .join(DEVICE_PACKAGE);
+    device_binary(board, None, &output)?;
+    Ok(output)
+}
+
+/// The toolchain file of a board.
+///
+/// # Errors
+/// A board that was changed after it was read.
+pub fn toolchain(board: &Board) -> Result<&'static Toolchain, Error> {
+    board.toolchain().ok_or_else(|| {
+        Error::Toolchain(format!(
+            "{}: no toolchain is known for `{}`",
+            board.id, board.build.triple
+        ))
+    })
+}
+
+/// The absolute path of a package that opens.
+fn checked(package: &Path) -> Result<PathBuf, Error> {
+    let bytes = fs::read(package).map_err(Error::io(package))?;
+    edgeprune_format::Container::parse(&bytes).map_err(|cause| Error::Package {
+        path: package.to_path_buf(),
+        cause: cause.to_string(),
+    })?;
+    package.canonicalize().map_err(Error::io(package))
+}
+
+/// Two builds at once would overwrite each other's binary.
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join(".lock");
+    let file = File::create(&path).map_err(Error::io(&path))?;
+    file.lock().map_err(Error::io(&path))?;
+    Ok(file)
+}
+
+fn compile(source: &Source, board: &Board, package: Option<&Path>) -> Result<PathBuf, Error> {
+    let tools = toolchain(board)?;
+    let compiler = Compiler::find(&tools.triple, source.root())
+        .map_err(|rejected| no_compiler(board, tools, &rejected))?;
+    let folder = source.device_folder();
+    let mut cargo = Command::new(cargo());
+    cargo
+        .current_dir(source.root())
+        .args(["build", "--package", DEVICE_PACKAGE, "--profile", "device"])
+        .args(["--target", &tools.triple, "--target-dir"])
+        .arg(&folder)
+        .env("RUSTC", &compiler.program)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(board).join("\x1f"))
+        .env(linker_variable(&tools.triple), &tools.linker)
+        .env_remove("EDGEPRUNE_PACKAGE");
+    if let Some(package) = package {
+        cargo.env("EDGEPRUNE_PACKAGE", package);
+    }
+    run(&mut cargo, board)?;
+    Ok(folder
+        .join(&tools.triple)
+        .join("device")
+        .join(DEVICE_PACKAGE))
+}
+
+fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+}
+
+/// A static binary runs on any distribution of the board, whatever its C library.
+fn flags(board: &Board) -> Vec<String> {
+    let mut flags = board.codegen_flags();
+    flags.push("-Ctarget-feature=+crt-static".into());
+    flags
+}
+
+fn linker_variable(triple: &str) -> String {
+    let triple = triple.to_ascii_uppercase().replace('-', "_");
+    format!("CARGO_TARGET_{triple}_LINKER")
+}
+
+fn run(cargo: &mut Command, board: &Board) -> Result<(), Error> {
+    let output = cargo.output().map_err(|cause| {
+        Error::Toolchain(format!(
+            "cannot start cargo ({cause}): building for a board needs Rust on this machine, see https://rustup.rs"
+        ))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Toolchain(format!(
+        "building for {} failed; `edgeprune doctor --board {}` checks the toolchain. Cargo's last lines:\n{}",
+        board.id,
+        board.id,
+        tail(&stderr, TAIL_LINES)
+    )))
+}
+
+/// The last `lines` lines.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.trim_end().lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+fn no_compiler(board: &Board, tools: &Toolchain, rejected: &[Rejected]) -> Error {
+    let tried: String = rejected.iter().map(|r| format!("\n  {r}")).collect();
+    Error::Toolchain(format!(
+        "no Rust compiler can build for {} ({}):{tried}\n`edgeprune doctor --board {}` names the commands that install one",
+        board.id, tools.triple, board.id
+    ))
+}
+
+/// Copies to a temporary file beside `output`, then renames.
+fn install(built: &Path, output: &Path) -> Result<(), Error> {
+    let folder = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
+    fs::copy(built, temporary.path()).map_err(Error::io(built))?; // with its permissions
+    temporary
+        .persist(output)
+        .map_err(|failed| Error::io(output)(failed.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_variable_for_a_linker_is_upper_case() {
+        assert_eq!(
+            linker_variable("armv7-plan9-gnu"),
+            "CARGO_TARGET_ARMV7_PLAN9_GNU_LINKER"
+        );
+    }
+
+    #[test]
+    fn the_tail_of_a_message_is_its_last_lines() {
+        assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(tail("a\n", 2), "a");
+    }
+
+    #[test]
+    fn a_file_that_is_no_package_is_refused_before_anything_is_built() -> Result<(), Error> {
+        let folder = tempfile::tempdir().map_err(Error::io(Path::new("temporary folder")))?;
+        let path = folder.path().join("text.epk");
+        fs::write(&path, "not a package, whatever its name says").map_err(Error::io(&path))?;
+        let message = checked(&path).map_or_else(|e| e.to_string(), |_| String::new());
+        assert!(
+            message.contains("text.epk") && message.contains("magic"),
+            "{message}"
+        );
+        Ok(())
+    }
+}
