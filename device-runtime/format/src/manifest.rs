@@ -371,6 +371,46 @@ pub enum Op {
     Convert,
 }
 
+impl Op {
+    /// The operator's name in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "conv_2d",
+            Self::DepthwiseConv2d { .. } => "depthwise_conv_2d",
+            Self::FullyConnected { .. } => "fully_connected",
+            Self::Binary { kind, .. } => match kind {
+                BinaryKind::Add => "add",
+                BinaryKind::Sub => "sub",
+                BinaryKind::Mul => "mul",
+                BinaryKind::Max => "max",
+                BinaryKind::Min => "min",
+            },
+            Self::MaxPool2d { .. } => "max_pool_2d",
+            Self::AveragePool2d { .. } => "average_pool_2d",
+            Self::Mean => "mean",
+            Self::Table { .. } => "table",
+            Self::Unary { .. } => "unary",
+            Self::Softmax => "softmax",
+            Self::Concat { .. } => "concat",
+            Self::Pad { .. } => "pad",
+            Self::Slice { .. } => "slice",
+            Self::Transpose { .. } => "transpose",
+            Self::Resize { .. } => "resize",
+            Self::Convert => "convert",
+        }
+    }
+
+    /// The constants, if the operator has weights.
+    pub fn linear(&self) -> Option<&Linear> {
+        match self {
+            Self::Conv2d { linear, .. }
+            | Self::DepthwiseConv2d { linear, .. }
+            | Self::FullyConnected { linear } => Some(linear),
+            _ => None,
+        }
+    }
+}
+
 /// The constants of a convolution or a fully connected layer, and its fused activation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
@@ -583,6 +623,21 @@ impl<'a> Manifest<'a> {
     /// One tensor. Takes time in proportion to `id`: for preparation, not for the hot loop.
     pub fn tensor(&self, id: TensorId) -> Option<Tensor> {
         self.tensors().nth(usize::from(id))
+    }
+
+    /// Multiply-accumulates of one node for one sample; 0 where its tensors are not in the table.
+    pub fn macs(&self, node: &Node<'_>) -> u64 {
+        let weights = node
+            .op
+            .linear()
+            .and_then(|l| self.tensor(l.weights)?.elements());
+        let output = self.tensor(node.output).map(|tensor| tensor.shape);
+        match (weights, output) {
+            (Some(weights), Some([_, height, width, _])) => (weights as u64)
+                .saturating_mul(u64::from(height))
+                .saturating_mul(u64::from(width)),
+            _ => 0,
+        }
     }
 
     /// The nodes, in order of execution.
