@@ -1,0 +1,306 @@
+//! What a package says of itself: the layers and bytes that `inspect` and the report show.
+
+use super::record::{Identity, Pack, PackLayer};
+use crate::Error;
+use crate::dataset::InputSpec;
+use crate::graph::Port;
+use edgeprune_format::manifest::{
+    Activation, BinaryKind, DType, Encoding, Linear, Node, Op, Quantization, Storage, Tensor,
+    TensorId,
+};
+use edgeprune_format::{Container, Manifest, rans};
+use std::path::{Path, PathBuf};
+
+/// A package's file, with the checks of the format done. The runtime's own checks come when a
+/// session is opened.
+#[derive(Debug)]
+pub struct Description<'a> {
+    path: PathBuf,
+    bytes: u64,
+    container: Container<'a>,
+    /// Its manifest.
+    pub manifest: Manifest<'a>,
+}
+
+impl<'a> Description<'a> {
+    /// Reads the header, hash and manifest of a package. `path` is for messages.
+    ///
+    /// # Errors
+    /// Bytes that are not a package.
+    pub fn of(path: &Path, bytes: &'a [u8]) -> Result<Self, Error> {
+        let refuse = |cause: edgeprune_format::FormatError| Error::Package {
+            path: path.to_path_buf(),
+            cause: cause.to_string(),
+        };
+        let container = Container::parse(bytes).map_err(refuse)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            bytes: bytes.len() as u64,
+            manifest: Manifest::parse(container.manifest).map_err(refuse)?,
+            container,
+        })
+    }
+
+    /// Model, file and hash.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            model: self.manifest.head.model.to_owned(),
+            package: self.path.display().to_string(),
+            package_hash: hex(self.container.hash),
+        }
+    }
+
+    /// The record that `pack --json` wrote, but for the length of the source model.
+    ///
+    /// # Errors
+    /// A tensor that lies outside the package or does not decode.
+    pub fn pack(&self) -> Result<Pack, Error> {
+        let mut layers = Vec::new();
+        let mut weights = Count::default();
+        for node in self.manifest.nodes() {
+            if let Some(linear) = linear(&node.op) {
+                let (layer, count) = self.layer(&node, linear)?;
+                layers.push(layer);
+                weights.add(count);
+            }
+        }
+        Ok(Pack {
+            identity: self.identity(),
+            package_bytes: self.bytes,
+            source_bytes: None,
+            arena_bytes: self.manifest.head.arena.total() as u64,
+            density: weights.density(),
+            layers,
+            removed_channels: u64::from(self.manifest.head.removed_channels),
+        })
+    }
+
+    fn layer(&self, node: &Node<'_>, linear: &Linear) -> Result<(PackLayer, Count), Error> {
+        let weights = self.tensor(linear.weights)?;
+        let mut bytes = stored(&weights);
+        if let Quantization::PerChannel { scales } = weights.quantization {
+            bytes += stored(&self.tensor(scales)?);
+        }
+        if let Some(bias) = linear.bias {
+            bytes += stored(&self.tensor(bias)?);
+        }
+        let input = node.inputs.first().map(|&id| self.tensor(id)).transpose()?;
+        let count = self.count(linear.weights, &weights)?;
+        let layer = PackLayer {
+            name: node.name.to_owned(),
+            encoding: encoding(&weights).to_owned(),
+            bytes,
+            bits_per_weight: 8.0 * bytes as f64 / count.all.max(1) as f64,
+            density: count.density(),
+            kept_float: input.is_some_and(|tensor| tensor.dtype == DType::F32),
+        };
+        Ok((layer, count))
+    }
+
+    fn tensor(&self, id: TensorId) -> Result<Tensor, Error> {
+        let missing = || self.refuse(format!("tensor {id} is not in its table"));
+        self.manifest.tensor(id).ok_or_else(missing)
+    }
+
+    fn refuse(&self, cause: String) -> Error {
+        Error::Package {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+
+    fn blob(&self, id: TensorId, tensor: &Tensor) -> Result<&'a [u8], Error> {
+        let Storage::Blob { offset, len, .. } = tensor.storage else {
+            return Ok(&[]);
+        };
+        let start = offset as usize;
+        let outside = || self.refuse(format!("tensor {id} lies outside the package"));
+        self.container
+            .body
+            .get(start..start.saturating_add(len as usize))
+            .ok_or_else(outside)
+    }
+
+    /// The elements of a constant of single bytes.
+    fn codes(&self, id: TensorId, tensor: &Tensor) -> Result<Vec<i8>, Error> {
+        let blob = self.blob(id, tensor)?;
+        let coded = matches!(
+            tensor.storage,
+            Storage::Blob {
+                encoding: Encoding::Rans,
+                ..
+            }
+        );
+        if !coded {
+            return Ok(blob.iter().map(|&byte| byte as i8).collect());
+        }
+        let limit = self.bytes.saturating_mul(4096);
+        let elements = tensor.elements().filter(|&n| n as u64 <= limit);
+        let mut codes =
+            vec![0; elements.ok_or_else(|| self.refuse(format!("tensor {id} is too large")))?];
+        rans::decode(blob, &mut codes)
+            .map_err(|cause| self.refuse(format!("tensor {id}: {cause}")))?;
+        Ok(codes)
+    }
+
+    fn count(&self, id: TensorId, tensor: &Tensor) -> Result<Count, Error> {
+        if tensor.dtype == DType::I8 {
+            let codes = self.codes(id, tensor)?;
+            return Ok(Count {
+                all: codes.len() as u64,
+                zeros: codes.iter().filter(|&&code| code == 0).count() as u64,
+            });
+        }
+        let elements = self.blob(id, tensor)?.chunks_exact(tensor.dtype.size());
+        Ok(Count {
+            all: elements.len() as u64,
+            zeros: elements
+                .filter(|element| element.iter().all(|&b| b == 0))
+                .count() as u64,
+        })
+    }
+
+    /// Class names, one a line, if the package has them.
+    ///
+    /// # Errors
+    /// Names that do not decode.
+    pub fn labels(&self) -> Result<Option<String>, Error> {
+        let Some(id) = self.manifest.head.labels else {
+            return Ok(None);
+        };
+        let tensor = self.tensor(id)?;
+        let codes = self.codes(id, &tensor)?;
+        let bytes = codes.into_iter().map(|code| code as u8).collect();
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| self.refuse("its class names are not text".into()))
+    }
+
+    /// How samples become inputs, if the package was made with an input specification.
+    ///
+    /// # Errors
+    /// As [`Self::labels`].
+    pub fn input_spec(&self) -> Result<Option<InputSpec>, Error> {
+        let labels = self.labels()?;
+        Ok(InputSpec::of_package(
+            self.manifest.inputs(),
+            labels.as_deref(),
+        ))
+    }
+
+    /// The model's inputs.
+    pub fn inputs(&self) -> Vec<Port> {
+        let inputs = self.manifest.inputs();
+        inputs
+            .map(|input| Port {
+                name: input.name.to_owned(),
+                tensor: usize::from(input.tensor),
+                source_shape: input.source_shape.iter().map(|&d| d as usize).collect(),
+                layout: input.layout,
+            })
+            .collect()
+    }
+
+    /// Multiply-accumulates of a node.
+    pub fn macs(&self, node: &Node<'_>) -> u64 {
+        let output = self.manifest.tensor(node.output);
+        let weights = linear(&node.op).and_then(|linear| self.manifest.tensor(linear.weights));
+        match (output, weights.and_then(|tensor| tensor.elements())) {
+            (Some(output), Some(weights)) => {
+                u64::from(output.shape[1]) * u64::from(output.shape[2]) * weights as u64
+            }
+            _ => 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    all: u64,
+    zeros: u64,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.zeros += other.zeros;
+    }
+
+    /// Share that is not zero; 1 of nothing.
+    fn density(self) -> f64 {
+        1.0 - self.zeros as f64 / self.all.max(1) as f64
+    }
+}
+
+/// The constants of an operator with weights.
+fn linear(op: &Op) -> Option<&Linear> {
+    match op {
+        Op::Conv2d { linear, .. }
+        | Op::DepthwiseConv2d { linear, .. }
+        | Op::FullyConnected { linear } => Some(linear),
+        _ => None,
+    }
+}
+
+fn stored(tensor: &Tensor) -> u64 {
+    match tensor.storage {
+        Storage::Blob { len, .. } => u64::from(len),
+        Storage::Arena { .. } => 0,
+    }
+}
+
+fn encoding(weights: &Tensor) -> &'static str {
+    match (weights.storage, weights.dtype) {
+        (
+            Storage::Blob {
+                encoding: Encoding::Rans,
+                ..
+            },
+            _,
+        ) => "rans",
+        (_, DType::F32) => "f32",
+        _ => "raw",
+    }
+}
+
+/// The operator's name in reports, the same as the graph's.
+pub fn op_name(op: &Op) -> &'static str {
+    match op {
+        Op::Conv2d { .. } => "conv_2d",
+        Op::DepthwiseConv2d { .. } => "depthwise_conv_2d",
+        Op::FullyConnected { .. } => "fully_connected",
+        Op::Binary { kind, .. } => match kind {
+            BinaryKind::Add => "add",
+            BinaryKind::Sub => "sub",
+            BinaryKind::Mul => "mul",
+            BinaryKind::Max => "max",
+            BinaryKind::Min => "min",
+        },
+        Op::MaxPool2d { .. } => "max_pool_2d",
+        Op::AveragePool2d { .. } => "average_pool_2d",
+        Op::Mean => "mean",
+        Op::Table { .. } => "table",
+        Op::Unary { .. } => "unary",
+        Op::Softmax => "softmax",
+        Op::Concat { .. } => "concat",
+        Op::Pad { .. } => "pad",
+        Op::Slice { .. } => "slice",
+        Op::Transpose { .. } => "transpose",
+        Op::Resize { .. } => "resize",
+        Op::Convert => "convert",
+        _ => "unknown",
+    }
+}
+
+/// The activation fused into an operator, for tables.
+pub fn activation_name(activation: Activation) -> String {
+    match activation {
+        Activation::None => String::new(),
+        Activation::Relu => "relu".into(),
+        Activation::Clamp { min, max } => format!("clamp {min}..{max}"),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

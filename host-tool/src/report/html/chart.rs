@@ -1,0 +1,330 @@
+//! Charts: bars and points as inline SVG whose coordinates are per cent, so that they fill any
+//! width while the text around them keeps its size.
+
+use super::escape;
+use std::fmt::Write;
+
+/// Colours in the style sheet; more series repeat them.
+const COLOURS: usize = 6;
+/// Most rows of a bar chart; the smallest of more are summed up in one.
+const MOST_ROWS: usize = 28;
+
+/// One value of a bar chart.
+#[derive(Clone, Debug)]
+pub(super) struct Bar {
+    /// Index of its series: its colour.
+    pub(super) series: usize,
+    pub(super) value: f64,
+    /// The value in words, beside the bar.
+    pub(super) text: String,
+}
+
+/// A group of bars with one name.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) bars: Vec<Bar>,
+}
+
+/// Names of the series, where there is more than one.
+pub(super) fn legend(names: &[String]) -> String {
+    if names.len() < 2 {
+        return String::new();
+    }
+    let entry = |(i, name): (usize, &String)| {
+        format!(
+            "<li><i class=\"s{}\"></i>{}</li>",
+            i % COLOURS,
+            escape(name)
+        )
+    };
+    let entries: String = names.iter().enumerate().map(entry).collect();
+    format!("<ul class=\"legend\">{entries}</ul>\n")
+}
+
+/// Horizontal bars from zero, on one scale.
+pub(super) fn bars(rows: &[Row]) -> String {
+    let values = rows.iter().flat_map(|row| &row.bars).map(|bar| bar.value);
+    let largest = values.fold(0.0, f64::max);
+    let mut html = String::from("<div class=\"bars\">\n");
+    for row in rows {
+        let name = escape(&row.name);
+        let _ = write!(
+            html,
+            "<div class=\"row\"><span class=\"name\" title=\"{name}\">{name}</span><div class=\"group\">"
+        );
+        for bar in &row.bars {
+            html += &one_bar(bar, largest, &name);
+        }
+        html += "</div></div>\n";
+    }
+    html + "</div>\n"
+}
+
+fn one_bar(bar: &Bar, largest: f64, name: &str) -> String {
+    let width = if largest > 0.0 {
+        100.0 * bar.value / largest
+    } else {
+        0.0
+    };
+    let (colour, text) = (bar.series % COLOURS, escape(&bar.text));
+    format!(
+        "<div class=\"line\"><svg role=\"img\" aria-label=\"{name}: {text}\">\
+         <rect class=\"bar s{colour}\" width=\"{width:.2}%\" height=\"100%\" rx=\"2\">\
+         <title>{name}: {text}</title></rect></svg><span class=\"value\">{text}</span></div>"
+    )
+}
+
+/// The rows with the largest values in their order, the others summed up by series in one row at
+/// the end. `text` words a sum.
+pub(super) fn largest_rows(rows: Vec<Row>, text: impl Fn(f64) -> String) -> Vec<Row> {
+    if rows.len() <= MOST_ROWS {
+        return rows;
+    }
+    let mut peaks: Vec<f64> = rows.iter().map(peak).collect();
+    peaks.sort_by(|a, b| b.total_cmp(a));
+    let limit = peaks[MOST_ROWS - 2];
+    let mut room = MOST_ROWS - 1;
+    let (mut kept, mut rest) = (Vec::new(), Vec::new());
+    for row in rows {
+        if peak(&row) >= limit && room > 0 {
+            room -= 1;
+            kept.push(row);
+        } else {
+            rest.push(row);
+        }
+    }
+    kept.push(summed(&rest, text));
+    kept
+}
+
+fn peak(row: &Row) -> f64 {
+    row.bars.iter().map(|bar| bar.value).fold(0.0, f64::max)
+}
+
+fn summed(rows: &[Row], text: impl Fn(f64) -> String) -> Row {
+    let mut bars: Vec<Bar> = Vec::new();
+    for bar in rows.iter().flat_map(|row| &row.bars) {
+        match bars.iter_mut().find(|sum| sum.series == bar.series) {
+            Some(sum) => sum.value += bar.value,
+            None => bars.push(bar.clone()),
+        }
+    }
+    bars.sort_by_key(|bar| bar.series);
+    for bar in &mut bars {
+        bar.text = text(bar.value);
+    }
+    Row {
+        name: format!("{} smaller layers", rows.len()),
+        bars,
+    }
+}
+
+/// A point of a scatter chart.
+#[derive(Clone, Debug)]
+pub(super) struct Point {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) name: String,
+    /// Both values in words.
+    pub(super) text: String,
+}
+
+/// Points joined in order of `x`, with a dashed line at `reference`. The x axis starts at zero.
+pub(super) fn scatter(
+    points: &[Point],
+    reference: Option<(f64, String)>,
+    x_text: impl Fn(f64) -> String,
+    y_text: impl Fn(f64) -> String,
+) -> String {
+    let scale = Scale::of(points, reference.as_ref().map(|(y, _)| *y));
+    let mut plot = String::new();
+    for y in scale.y_ticks() {
+        let at = scale.y(y);
+        let _ = write!(
+            plot,
+            "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{at:.2}%\" y2=\"{at:.2}%\"/>"
+        );
+    }
+    if let Some((y, _)) = &reference {
+        let at = scale.y(*y);
+        let _ = write!(
+            plot,
+            "<line class=\"reference\" x1=\"0\" x2=\"100%\" y1=\"{at:.2}%\" y2=\"{at:.2}%\"/>"
+        );
+    }
+    plot += &path(points, &scale);
+    plot += &dots(points, &scale);
+    let mut words = String::new();
+    for y in scale.y_ticks() {
+        let _ = write!(
+            words,
+            "<span class=\"y\" style=\"top:{:.2}%\">{}</span>",
+            scale.y(y),
+            escape(&y_text(y))
+        );
+    }
+    for x in scale.x_ticks() {
+        let _ = write!(
+            words,
+            "<span class=\"x\" style=\"left:{:.2}%\">{}</span>",
+            scale.x(x),
+            escape(&x_text(x))
+        );
+    }
+    if let Some((y, name)) = &reference {
+        let _ = write!(
+            words,
+            "<span class=\"ref\" style=\"top:{:.2}%\">{}</span>",
+            scale.y(*y),
+            escape(name)
+        );
+    }
+    words += &point_names(points, &scale);
+    format!(
+        "<div class=\"plot\"><svg role=\"img\" aria-label=\"accuracy against size\">{plot}</svg>{words}</div>\n"
+    )
+}
+
+fn path(points: &[Point], scale: &Scale) -> String {
+    let pairs = points.iter().zip(points.iter().skip(1));
+    let mut lines = String::new();
+    for (a, b) in pairs {
+        let _ = write!(
+            lines,
+            "<line class=\"join\" x1=\"{:.2}%\" y1=\"{:.2}%\" x2=\"{:.2}%\" y2=\"{:.2}%\"/>",
+            scale.x(a.x),
+            scale.y(a.y),
+            scale.x(b.x),
+            scale.y(b.y)
+        );
+    }
+    lines
+}
+
+fn dots(points: &[Point], scale: &Scale) -> String {
+    let mut dots = String::new();
+    for (i, point) in points.iter().enumerate() {
+        let _ = write!(
+            dots,
+            "<circle class=\"dot s{}\" cx=\"{:.2}%\" cy=\"{:.2}%\" r=\"6\"><title>{}: {}</title></circle>",
+            i % COLOURS,
+            scale.x(point.x),
+            scale.y(point.y),
+            escape(&point.name),
+            escape(&point.text)
+        );
+    }
+    dots
+}
+
+/// Names beside the points, on the side where there is room.
+fn point_names(points: &[Point], scale: &Scale) -> String {
+    let mut names = String::new();
+    for point in points {
+        let (x, y) = (scale.x(point.x), scale.y(point.y));
+        let side = if x > 60.0 { "left" } else { "right" };
+        let _ = write!(
+            names,
+            "<span class=\"point {side}\" style=\"left:{x:.2}%;top:{y:.2}%\"><b>{}</b><br>{}</span>",
+            escape(&point.name),
+            escape(&point.text)
+        );
+    }
+    names
+}
+
+struct Scale {
+    x_max: f64,
+    x_step: f64,
+    y: [f64; 2],
+    y_step: f64,
+}
+
+impl Scale {
+    fn of(points: &[Point], reference: Option<f64>) -> Self {
+        let x_max = points.iter().map(|p| p.x).fold(0.0, f64::max).max(1.0) * 1.08;
+        let ys = || points.iter().map(|p| p.y).chain(reference);
+        let low = ys().fold(f64::INFINITY, f64::min);
+        let high = ys().fold(f64::NEG_INFINITY, f64::max);
+        let span = (high - low).max(1.0);
+        let y_step = nice(span / 3.0);
+        let bottom = ((low - 0.25 * span) / y_step).floor() * y_step;
+        let top = ((high + 0.25 * span) / y_step).ceil() * y_step;
+        Self {
+            x_max,
+            x_step: nice(x_max / 4.0),
+            y: [bottom, top],
+            y_step,
+        }
+    }
+
+    fn x(&self, x: f64) -> f64 {
+        100.0 * x / self.x_max
+    }
+
+    fn y(&self, y: f64) -> f64 {
+        100.0 * (self.y[1] - y) / (self.y[1] - self.y[0])
+    }
+
+    fn x_ticks(&self) -> Vec<f64> {
+        ticks(0.0, self.x_max, self.x_step)
+    }
+
+    fn y_ticks(&self) -> Vec<f64> {
+        ticks(self.y[0], self.y[1], self.y_step)
+    }
+}
+
+fn ticks(from: f64, to: f64, step: f64) -> Vec<f64> {
+    let count = ((to - from) / step + 1e-9).floor() as usize;
+    (0..=count.min(20))
+        .map(|i| from + i as f64 * step)
+        .collect()
+}
+
+/// The smallest of 1, 2, 5 times a power of ten that is at least `value`.
+fn nice(value: f64) -> f64 {
+    let power = 10f64.powf(value.log10().floor());
+    let factor = [1.0, 2.0, 5.0].into_iter().find(|f| f * power >= value);
+    factor.unwrap_or(10.0) * power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, value: f64) -> Row {
+        Row {
+            name: name.into(),
+            bars: vec![Bar {
+                series: 0,
+                value,
+                text: value.to_string(),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_largest_bar_fills_the_width() {
+        let html = bars(&[row("a", 2.0), row("b", 8.0)]);
+        assert_eq!(html.matches("<rect class=\"bar").count(), 2);
+        assert!(html.contains("width=\"25.00%\"") && html.contains("width=\"100.00%\""));
+    }
+
+    #[test]
+    fn many_rows_end_in_a_sum() {
+        let rows = (0..100).map(|i| row("r", f64::from(i))).collect();
+        let rows = largest_rows(rows, |sum| format!("{sum}"));
+        assert_eq!(rows.len(), MOST_ROWS);
+        let last = rows.last().unwrap();
+        assert_eq!(last.bars[0].value, (0..73).map(f64::from).sum::<f64>());
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        assert_eq!(nice(0.3), 0.5);
+        assert_eq!(nice(7.0), 10.0);
+        assert_eq!(ticks(90.0, 92.0, 0.5), [90.0, 90.5, 91.0, 91.5, 92.0]);
+    }
+}

@@ -1,0 +1,87 @@
+//! The report as one HTML file that needs nothing else: no script, no font, no network.
+
+mod chart;
+mod sections;
+mod style;
+
+use super::Report;
+
+/// The whole document.
+pub fn render(report: &Report) -> String {
+    let names: Vec<&str> = report.models().into_iter().map(|(name, _)| name).collect();
+    let title = match names.as_slice() {
+        [] => "Nothing measured".to_owned(),
+        [one] => (*one).to_owned(),
+        many => format!("{} models", many.len()),
+    };
+    let body: String = report
+        .models()
+        .iter()
+        .map(|(name, variants)| sections::model(name, variants))
+        .collect();
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title} · edgeprune report</title>\n<style>\n{style}</style>\n</head>\n<body>\n\
+         <header class=\"top\"><span class=\"mark\" aria-hidden=\"true\"></span>edgeprune \
+         <span class=\"soft\">report</span></header>\n<main>\n{body}</main>\n\
+         <footer>Written by edgeprune {version}. Sizes are in powers of ten: 1 kB is 1,000 bytes.\
+         </footer>\n</body>\n</html>\n",
+        title = escape(&title),
+        style = style::CSS,
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// Text as HTML, in elements and in quoted attributes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{bench, eval, pack};
+    use super::*;
+
+    fn page() -> String {
+        render(&Report::join(vec![
+            pack("a", "1"),
+            eval("a", "1"),
+            bench("a", "1", "rpi4"),
+            bench("a", "1", "rpi5"),
+        ]))
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let page = page();
+        assert!(page.contains("conv&lt;1&gt;"));
+        assert!(!page.contains("conv<1>"));
+    }
+
+    #[test]
+    fn the_page_refers_to_nothing_outside() {
+        let page = page();
+        for outside in [
+            "http:", "https:", "src=", "href=", "url(", "@import", "<script",
+        ] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn an_empty_report_is_a_page() {
+        assert!(render(&Report::default()).ends_with("</html>\n"));
+    }
+}
