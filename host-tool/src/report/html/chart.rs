@@ -226,7 +226,7 @@ fn point_names(points: &[Point], scale: &Scale) -> String {
         let side = if x > 60.0 { "left" } else { "right" };
         let _ = write!(
             names,
-            "<span class=\"point {side}\" style=\"left:{x:.2}%;top:{y:.2}%\"><b>{}</b><br>{}</span>",
+            "<span class=\"point {side}\" style=\"left:{x:.2}%;top:{y:.2}%\"><b>{}</b><i><br>{}</i></span>",
             escape(&point.name),
             escape(&point.text)
         );

@@ -108,24 +108,35 @@ fn tile(value: &str, what: &str) -> String {
     )
 }
 
-/// A table; cells are text, the first of each row a heading.
+/// A table; cells are text, the first of each row a heading. Columns of words are to the left,
+/// of numbers to the right.
 fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let classes: Vec<&str> = (0..header.len())
+        .map(|column| class(rows, column))
+        .collect();
     let mut html = String::from("<div class=\"scroll\"><table>\n<thead><tr>");
-    for cell in header {
-        let _ = write!(html, "<th scope=\"col\">{}</th>", escape(cell));
+    for (cell, class) in header.iter().zip(&classes) {
+        let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(cell));
     }
     html += "</tr></thead>\n<tbody>\n";
     for row in rows {
-        for (i, cell) in row.iter().enumerate() {
+        html += "<tr>";
+        for (i, (cell, class)) in row.iter().zip(&classes).enumerate() {
             let cell = escape(cell);
             let _ = match i {
-                0 => write!(html, "<tr><th scope=\"row\" title=\"{cell}\">{cell}</th>"),
-                _ => write!(html, "<td>{cell}</td>"),
+                0 => write!(html, "<th scope=\"row\" title=\"{cell}\">{cell}</th>"),
+                _ => write!(html, "<td{class}>{cell}</td>"),
             };
         }
         html += "</tr>\n";
     }
     html + "</tbody>\n</table></div>\n"
+}
+
+fn class(rows: &[Vec<String>], column: usize) -> &'static str {
+    let mut cells = rows.iter().filter_map(|row| row.get(column));
+    let words = cells.any(|cell| cell.starts_with(|c: char| c.is_ascii_alphabetic()));
+    if words { " class=\"words\"" } else { "" }
 }
 
 fn summary(variants: &[&Variant]) -> String {

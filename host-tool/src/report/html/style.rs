@@ -27,15 +27,16 @@ h2 { margin: 0 0 .25rem; font-size: 1.1rem; letter-spacing: -.01em; }
 .card p { margin: 0 0 1rem; max-width: 46rem; font-size: .9rem; }
 .card { margin: 1rem 0; padding: 1.25rem 1.4rem 1.4rem; background: var(--card); border: 1px solid var(--line); border-radius: .8rem; }
 .model + .model { margin-top: 3.5rem; border-top: 1px solid var(--line); padding-top: 1rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: 1px; overflow: hidden;
+.tiles { display: flex; flex-wrap: wrap; gap: 1px; overflow: hidden;
   background: var(--line); border: 1px solid var(--line); border-radius: .8rem; }
-.tile { padding: 1rem 1.2rem; background: var(--card); }
+.tile { flex: 1 1 10.5rem; padding: 1rem 1.2rem; background: var(--card); }
 .tile b { display: block; font-size: 1.55rem; font-weight: 650; letter-spacing: -.02em; line-height: 1.2; }
 .tile span { color: var(--soft); font-size: .82rem; }
 .scroll { overflow-x: auto; margin: .75rem -1.4rem 0; padding: 0 1.4rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .88rem; white-space: nowrap; }
 th, td { padding: .45rem .7rem; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; }
-th:first-child { padding-left: 0; text-align: left; }
+th:first-child { padding-left: 0; }
+th:first-child, .words { text-align: left; }
 td:last-child, th:last-child { padding-right: 0; }
 tbody th { font-weight: 550; max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }
 thead th { color: var(--soft); font-size: .8rem; }
@@ -58,6 +59,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 .plot .x { top: 100%; margin-top: .5rem; transform: translateX(-50%); }
 .plot .ref { right: 0; padding-bottom: .15rem; transform: translateY(-100%); }
 .plot .point { color: var(--soft); line-height: 1.3; }
+.plot .point i { font-style: normal; }
 .plot .point b { color: var(--ink); font-weight: 600; }
 .plot .point.right { margin-left: .8rem; transform: translateY(.35rem); }
 .plot .point.left { transform: translate(calc(-100% - .8rem), .35rem); text-align: right; }
@@ -74,7 +76,8 @@ footer { margin-top: 2rem; color: var(--soft); font-size: .82rem; }
   .card { padding: 1rem 1rem 1.1rem; }
   .scroll { margin: .75rem -1rem 0; padding: 0 1rem; }
   .row { grid-template-columns: 1fr; gap: .1rem; padding: .35rem 0; }
-  .tiles { grid-template-columns: 1fr 1fr; }
+  .tile { flex-basis: 40%; padding: .8rem 1rem; }
+  .plot .point i { display: none; }
   .plot { height: 15rem; margin-left: 3.2rem; }
   tbody th { max-width: 9rem; }
 }
