@@ -20,4 +20,5 @@ pub mod rans;
 
 pub use container::{ALIGNMENT, Container, HASH_LEN, HEADER_LEN, MAGIC, VERSION};
 pub use error::FormatError;
+pub use heapless;
 pub use manifest::Manifest;
