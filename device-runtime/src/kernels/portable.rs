@@ -1,0 +1,395 @@
+//! The kernels in plain Rust: the definition that every other set is tested against.
+//!
+//! Bodies are `inline(always)`, so that each set compiles them with its own instructions. Loops
+//! run over chunks of fixed length, which the compiler turns into vectors.
+
+use super::{BinaryCodes, FloatWeights, LANES, Product, STEP, Table, Taps};
+use crate::quantize::{Codes, requantize};
+
+pub(super) static TABLE: Table = Table {
+    name: "portable",
+    product_i8: |product, acc| product_i8::<Scalar, 1, 1>(product, acc),
+    finish_i8,
+    product_f32: |patch, weights, acc| product_f32::<LANES, 4>(patch, weights, acc),
+    product_f32_one: |patch, weights, acc| product_f32::<1, 8>(patch, weights, acc),
+    depthwise_i8,
+    depthwise_f32,
+    max_i8,
+    max_f32,
+    sum_i8,
+    sum_f32,
+    add_i8,
+};
+
+/// The integer dot product of a set: products of codes, added in lanes.
+pub(super) trait Dot: Copy {
+    /// [`STEP`] codes, loaded.
+    type Vector: Copy;
+    /// Partial sums.
+    type Sums: Copy;
+    fn zero() -> Self::Sums;
+    fn load(codes: &[i8; STEP]) -> Self::Vector;
+    fn add(sums: Self::Sums, a: Self::Vector, b: Self::Vector) -> Self::Sums;
+    fn total(sums: Self::Sums) -> i32;
+}
+
+/// One sum, left to the compiler's vectorizer.
+#[derive(Clone, Copy)]
+pub(super) struct Scalar;
+
+impl Dot for Scalar {
+    type Vector = [i8; STEP];
+    type Sums = i32;
+
+    #[inline(always)]
+    fn zero() -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    fn load(codes: &[i8; STEP]) -> [i8; STEP] {
+        *codes
+    }
+
+    #[inline(always)]
+    fn add(sums: i32, a: [i8; STEP], b: [i8; STEP]) -> i32 {
+        let products = a.iter().zip(&b).map(|(&a, &b)| i32::from(a) * i32::from(b));
+        products.fold(sums, i32::wrapping_add)
+    }
+
+    #[inline(always)]
+    fn total(sums: i32) -> i32 {
+        sums
+    }
+}
+
+/// Integer matrix product in tiles of `M` rows by `N` columns. A column's last, incomplete step is
+/// copied to a buffer whose rest is zero, so what follows a row does not count.
+#[inline(always)]
+pub(super) fn product_i8<D: Dot, const M: usize, const N: usize>(
+    product: &Product<'_>,
+    acc: &mut [i32],
+) -> Option<()> {
+    let columns = product.columns();
+    let acc = acc.get_mut(..product.count * columns)?;
+    let mut column = 0;
+    while column < columns {
+        let mut tails = [[0i8; STEP]; N];
+        let mut weights: [&[[i8; STEP]]; N] = [&[]; N];
+        for n in 0..N {
+            let start = (column + n).min(columns - 1) * product.depth;
+            let row = product.weights.get(start..start + product.depth)?;
+            let (steps, rest) = row.as_chunks::<STEP>();
+            weights[n] = steps;
+            tails[n].get_mut(..rest.len())?.copy_from_slice(rest);
+        }
+        let mut row = 0;
+        while row < product.count {
+            let left = product.count - row;
+            let at = row * columns + column;
+            let keep = N.min(columns - column);
+            if left > 1 {
+                let rows: [&[[i8; STEP]]; M] = row_steps(product, row)?;
+                let sums = tile::<D, M, N>(&rows, &weights, &tails);
+                store(&sums, acc, at, columns, left, keep)?;
+                row += M;
+            } else {
+                let rows: [&[[i8; STEP]]; 1] = row_steps(product, row)?;
+                let sums = tile::<D, 1, N>(&rows, &weights, &tails);
+                store(&sums, acc, at, columns, left, keep)?;
+                row += 1;
+            }
+        }
+        column += N;
+    }
+    Some(())
+}
+
+/// The steps of `M` rows from `row` on; past the last row, the last again.
+#[inline(always)]
+fn row_steps<'s, const M: usize>(
+    product: &Product<'s>,
+    row: usize,
+) -> Option<[&'s [[i8; STEP]]; M]> {
+    let len = product.depth.next_multiple_of(STEP);
+    let mut rows: [&[[i8; STEP]]; M] = [&[]; M];
+    for (m, steps) in rows.iter_mut().enumerate() {
+        let start = (row + m).min(product.count - 1) * product.stride;
+        *steps = product.rows.get(start..start + len)?.as_chunks().0;
+    }
+    Some(rows)
+}
+
+#[inline(always)]
+fn store<const M: usize, const N: usize>(
+    sums: &[[i32; N]; M],
+    acc: &mut [i32],
+    at: usize,
+    columns: usize,
+    rows: usize,
+    keep: usize,
+) -> Option<()> {
+    for (m, sums) in sums.iter().enumerate().take(rows) {
+        let start = at + m * columns;
+        let sums = sums.get(..keep)?;
+        acc.get_mut(start..start + keep)?.copy_from_slice(sums);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn tile<D: Dot, const M: usize, const N: usize>(
+    rows: &[&[[i8; STEP]]; M],
+    weights: &[&[[i8; STEP]]; N],
+    tails: &[[i8; STEP]; N],
+) -> [[i32; N]; M] {
+    let mut sums = [[D::zero(); N]; M];
+    let steps = weights.first().map_or(0, |steps| steps.len());
+    let whole = rows.map(|row| row.get(..steps).unwrap_or_default());
+    let weights = weights.map(|row| row.get(..steps).unwrap_or_default());
+    for step in 0..steps {
+        let a: [D::Vector; M] = core::array::from_fn(|m| D::load(&whole[m][step]));
+        for n in 0..N {
+            let b = D::load(&weights[n][step]);
+            for m in 0..M {
+                sums[m][n] = D::add(sums[m][n], a[m], b);
+            }
+        }
+    }
+    if rows.first().is_some_and(|row| row.len() > steps) {
+        let last = rows.map(|row| row.last().unwrap_or(&[0; STEP]));
+        let a: [D::Vector; M] = core::array::from_fn(|m| D::load(last[m]));
+        for n in 0..N {
+            let b = D::load(&tails[n]);
+            for m in 0..M {
+                sums[m][n] = D::add(sums[m][n], a[m], b);
+            }
+        }
+    }
+    sums.map(|row| row.map(D::total))
+}
+
+#[inline(always)]
+pub(super) fn finish_i8(
+    acc: &[i32],
+    bias: &[i32],
+    multiplier: &[f32],
+    codes: Codes,
+    out: &mut [i8],
+) {
+    let len = out
+        .len()
+        .min(acc.len())
+        .min(bias.len())
+        .min(multiplier.len());
+    let (acc, bias, multiplier) = (&acc[..len], &bias[..len], &multiplier[..len]);
+    let out = &mut out[..len];
+    for i in 0..len {
+        out[i] = requantize(acc[i].wrapping_add(bias[i]), multiplier[i], codes);
+    }
+}
+
+/// `P` output positions by all columns, `N` columns at a time.
+#[inline(always)]
+pub(super) fn product_f32<const P: usize, const N: usize>(
+    patch: &[[f32; P]],
+    weights: FloatWeights<'_>,
+    acc: &mut [[f32; P]],
+) -> Option<()> {
+    match weights {
+        FloatWeights::Floats(weights) => {
+            product_by::<P, N, _>(patch, weights, |bytes| f32::from_le_bytes(*bytes), acc)
+        }
+        FloatWeights::Codes(weights) => {
+            product_by::<P, N, _>(patch, weights, |&code| f32::from(code), acc)
+        }
+    }
+}
+
+#[inline(always)]
+fn product_by<const P: usize, const N: usize, W>(
+    patch: &[[f32; P]],
+    weights: &[W],
+    value: impl Fn(&W) -> f32,
+    acc: &mut [[f32; P]],
+) -> Option<()> {
+    let depth = patch.len();
+    let weights = weights.get(..depth * acc.len())?;
+    let columns = acc.len();
+    let (blocks, rest) = acc.as_chunks_mut::<N>();
+    for (block, acc) in blocks.iter_mut().enumerate() {
+        let mut rows: [&[W]; N] = [&[]; N];
+        for (n, row) in rows.iter_mut().enumerate() {
+            *row = weights.get((block * N + n) * depth..)?.get(..depth)?;
+        }
+        *acc = float_tile::<P, N, W>(patch, rows, &value);
+    }
+    let done = columns - rest.len();
+    for (n, acc) in rest.iter_mut().enumerate() {
+        let row = weights.get((done + n) * depth..)?.get(..depth)?;
+        [*acc] = float_tile::<P, 1, W>(patch, [row], &value);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn float_tile<const P: usize, const N: usize, W>(
+    patch: &[[f32; P]],
+    rows: [&[W]; N],
+    value: &impl Fn(&W) -> f32,
+) -> [[f32; P]; N] {
+    let mut sums = [[0.0f32; P]; N];
+    let depth = patch.len();
+    let rows = rows.map(|row| row.get(..depth).unwrap_or_default());
+    for k in 0..depth.min(rows[0].len()) {
+        let x = patch[k];
+        for n in 0..N {
+            let w = value(&rows[n][k]);
+            for p in 0..P {
+                sums[n][p] += w * x[p];
+            }
+        }
+    }
+    sums
+}
+
+/// Channels that a reduction over taps keeps in registers.
+const CHUNK: usize = 32;
+const SHORT: usize = 8;
+/// The weights of a reduction without weights.
+const UNWEIGHTED: &[()] = &[(); isize::MAX as usize];
+
+#[inline(always)]
+pub(super) fn depthwise_i8(
+    taps: &Taps<'_, i8>,
+    weights: &[i8],
+    zero_point: i8,
+    acc: &mut [i32],
+) -> Option<()> {
+    // |x - zero_point| <= 255 and |w| <= 128: the product fits an i16
+    let zero_point = i16::from(zero_point);
+    reduce(taps, weights, acc, |acc, x, w| {
+        let product = (i16::from(x) - zero_point).wrapping_mul(i16::from(w));
+        acc.wrapping_add(i32::from(product))
+    })
+}
+
+#[inline(always)]
+pub(super) fn depthwise_f32(
+    taps: &Taps<'_, f32>,
+    weights: FloatWeights<'_>,
+    acc: &mut [f32],
+) -> Option<()> {
+    match weights {
+        FloatWeights::Floats(weights) => reduce(taps, weights, acc, |acc, x, w| {
+            acc + x * f32::from_le_bytes(w)
+        }),
+        FloatWeights::Codes(weights) => {
+            reduce(taps, weights, acc, |acc, x, w| acc + x * f32::from(w))
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn max_i8(taps: &Taps<'_, i8>, out: &mut [i8]) -> Option<()> {
+    reduce(taps, UNWEIGHTED, out, |max, x, ()| max.max(x))
+}
+
+#[inline(always)]
+pub(super) fn max_f32(taps: &Taps<'_, f32>, out: &mut [f32]) -> Option<()> {
+    reduce(
+        taps,
+        UNWEIGHTED,
+        out,
+        |max, x, ()| if x > max { x } else { max },
+    )
+}
+
+#[inline(always)]
+pub(super) fn sum_i8(taps: &Taps<'_, i8>, acc: &mut [i32]) -> Option<()> {
+    reduce(taps, UNWEIGHTED, acc, |acc, x, ()| {
+        acc.wrapping_add(i32::from(x))
+    })
+}
+
+#[inline(always)]
+pub(super) fn sum_f32(taps: &Taps<'_, f32>, acc: &mut [f32]) -> Option<()> {
+    reduce(taps, UNWEIGHTED, acc, |acc, x, ()| acc + x)
+}
+
+/// `out[c] = fold(out[c], input[tap][c], weights[tap][c])`, in order of the taps.
+#[inline(always)]
+fn reduce<T: Copy, W: Copy, A: Copy>(
+    taps: &Taps<'_, T>,
+    weights: &[W],
+    out: &mut [A],
+    fold: impl Fn(A, T, W) -> A,
+) -> Option<()> {
+    let out = out.get_mut(..taps.channels)?;
+    let (chunks, rest) = out.as_chunks_mut::<CHUNK>();
+    let whole = chunks.len() * CHUNK;
+    for (i, chunk) in chunks.iter_mut().enumerate() {
+        reduce_chunk(taps, weights, i * CHUNK, chunk, &fold)?;
+    }
+    let (chunks, rest) = rest.as_chunks_mut::<SHORT>();
+    let short = chunks.len() * SHORT;
+    for (i, chunk) in chunks.iter_mut().enumerate() {
+        reduce_chunk(taps, weights, whole + i * SHORT, chunk, &fold)?;
+    }
+    for (i, one) in rest.iter_mut().enumerate() {
+        let one = core::array::from_mut(one);
+        reduce_chunk(taps, weights, whole + short + i, one, &fold)?;
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn reduce_chunk<T: Copy, W: Copy, A: Copy, const C: usize>(
+    taps: &Taps<'_, T>,
+    weights: &[W],
+    first: usize,
+    out: &mut [A; C],
+    fold: &impl Fn(A, T, W) -> A,
+) -> Option<()> {
+    let mut acc = *out;
+    for row in taps.rows.clone() {
+        let y = (taps.origin[0] + (row * taps.dilation[0]) as isize) as usize;
+        for column in taps.columns.clone() {
+            let x = (taps.origin[1] + (column * taps.dilation[1]) as isize) as usize;
+            let at = (y * taps.width + x) * taps.channels + first;
+            let input: &[T; C] = taps.input.get(at..)?.first_chunk()?;
+            let tap = (row * taps.window_width + column) * taps.channels + first;
+            let weights: &[W; C] = weights.get(tap..)?.first_chunk()?;
+            for c in 0..C {
+                acc[c] = fold(acc[c], input[c], weights[c]);
+            }
+        }
+    }
+    *out = acc;
+    Some(())
+}
+
+#[inline(always)]
+pub(super) fn add_i8(a: &[i8], b: &[i8], operands: &BinaryCodes, out: &mut [i8]) {
+    let [za, zb] = operands.zero_points.map(i32::from);
+    let [ma, mb] = operands.multipliers;
+    each(a, b, out, |a, b| {
+        let a = (i32::from(a) - za) as f32 * ma;
+        let b = (i32::from(b) - zb) as f32 * mb;
+        operands.codes.round(a + b)
+    });
+}
+
+/// `out[i] = f(a[i], b[i])`; a `b` of one element stands for every `i`.
+#[inline(always)]
+pub(crate) fn each<T: Copy>(a: &[T], b: &[T], out: &mut [T], f: impl Fn(T, T) -> T) {
+    match *b {
+        [b] => out.iter_mut().zip(a).for_each(|(out, &a)| *out = f(a, b)),
+        _ => {
+            let operands = a.iter().zip(b);
+            out.iter_mut()
+                .zip(operands)
+                .for_each(|(out, (&a, &b))| *out = f(a, b));
+        }
+    }
+}

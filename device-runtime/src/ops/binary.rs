@@ -1,0 +1,178 @@
+//! Element-wise operators of two activations, the second broadcast. In integers each operand
+//! counts in steps of the output: `f32(a - za) * (sa / so)`; a product is
+//! `f32((a - za) * (b - zb)) * ((sa * sb) / so)`.
+
+use super::{
+    Activation, Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut,
+};
+use crate::kernels::{BinaryCodes, portable::each};
+use crate::quantize::{Codes, clamp, multiplier};
+use edgeprune_format::manifest::{self, BinaryKind};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Binary {
+    kind: BinaryKind,
+    operands: [Region; 2],
+    /// Height, width, channels of the output and of the second operand.
+    shape: [usize; 3],
+    second: [usize; 3],
+    arithmetic: Arithmetic,
+}
+
+#[derive(Clone, Debug)]
+enum Arithmetic {
+    Integer { operands: BinaryCodes, product: f32 },
+    Float { min: f32, max: f32 },
+}
+
+impl Binary {
+    pub(crate) fn prepare(
+        cx: &Context<'_, '_>,
+        kind: BinaryKind,
+        activation: manifest::Activation,
+    ) -> Checked<Self> {
+        let ([a, b], output) = (cx.two_inputs()?, cx.output()?);
+        if a.shape != output.shape {
+            return Err("the first operand has not the output's shape");
+        }
+        if b.shape.iter().zip(a.shape).any(|(&b, a)| b != a && b != 1) {
+            return Err("the second operand cannot be broadcast to the first");
+        }
+        Ok(Self {
+            kind,
+            operands: [a.region, b.region],
+            shape: output.shape,
+            second: b.shape,
+            arithmetic: arithmetic(kind, [&a, &b], &output, activation)?,
+        })
+    }
+
+    pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
+        let [a, b] = [
+            memory.input(self.operands[0])?,
+            memory.input(self.operands[1])?,
+        ];
+        match &self.arithmetic {
+            Arithmetic::Integer { operands, product } => {
+                let add = memory.kernels.table().add_i8;
+                let (a, b, out) = (codes(a), codes(b), codes_mut(memory.output));
+                let [ma, mb] = operands.multipliers;
+                let [za, zb] = operands.zero_points.map(i32::from);
+                let range = operands.codes;
+                let left = move |a: i8| (i32::from(a) - za) as f32 * ma;
+                let right = move |b: i8| (i32::from(b) - zb) as f32 * mb;
+                match self.kind {
+                    BinaryKind::Add | BinaryKind::Sub => {
+                        self.rows(a, b, out, |a, b, out| add(a, b, operands, out))
+                    }
+                    BinaryKind::Mul => self.elements(a, b, out, |a, b| {
+                        let steps = (i32::from(a) - za) * (i32::from(b) - zb);
+                        range.round(steps as f32 * product)
+                    }),
+                    BinaryKind::Max => {
+                        self.elements(a, b, out, |a, b| range.round(max(left(a), right(b))))
+                    }
+                    BinaryKind::Min => {
+                        self.elements(a, b, out, |a, b| range.round(min(left(a), right(b))))
+                    }
+                }
+            }
+            &Arithmetic::Float { min: lo, max: hi } => {
+                let (a, b) = (words::<f32>(a)?, words::<f32>(b)?);
+                let out = words_mut::<f32>(memory.output)?;
+                match self.kind {
+                    BinaryKind::Add => self.elements(a, b, out, |a, b| clamp(a + b, lo, hi)),
+                    BinaryKind::Sub => self.elements(a, b, out, |a, b| clamp(a - b, lo, hi)),
+                    BinaryKind::Mul => self.elements(a, b, out, |a, b| clamp(a * b, lo, hi)),
+                    BinaryKind::Max => self.elements(a, b, out, |a, b| clamp(max(a, b), lo, hi)),
+                    BinaryKind::Min => self.elements(a, b, out, |a, b| clamp(min(a, b), lo, hi)),
+                }
+            }
+        }
+    }
+
+    fn elements<T: Copy>(
+        &self,
+        a: &[T],
+        b: &[T],
+        out: &mut [T],
+        f: impl Fn(T, T) -> T,
+    ) -> Option<()> {
+        self.rows(a, b, out, |a, b, out| each(a, b, out, &f))
+    }
+
+    /// Calls `row` with rows of channels; the second is as long as the first, or one element.
+    fn rows<T>(
+        &self,
+        a: &[T],
+        b: &[T],
+        out: &mut [T],
+        row: impl Fn(&[T], &[T], &mut [T]),
+    ) -> Option<()> {
+        if self.second == self.shape {
+            row(a, b, out);
+            return Some(());
+        }
+        let [_, width, channels] = self.shape;
+        let [second_height, second_width, second_channels] = self.second;
+        let rows = out.chunks_exact_mut(channels).zip(a.chunks_exact(channels));
+        for (position, (out, a)) in rows.enumerate() {
+            let y = (position / width).min(second_height - 1);
+            let x = (position % width).min(second_width - 1);
+            let at = (y * second_width + x) * second_channels;
+            row(a, b.get(at..)?.get(..second_channels)?, out);
+        }
+        Some(())
+    }
+}
+
+fn arithmetic(
+    kind: BinaryKind,
+    [a, b]: [&Activation; 2],
+    output: &Activation,
+    activation: manifest::Activation,
+) -> Checked<Arithmetic> {
+    let (min, max) = activation.bounds();
+    let ordered = min <= max;
+    if !ordered {
+        return Err("an activation whose bounds are not in order");
+    }
+    match (a.element, b.element, output.element) {
+        (
+            Element::I8 {
+                scale: sa,
+                zero_point: za,
+            },
+            Element::I8 {
+                scale: sb,
+                zero_point: zb,
+            },
+            Element::I8 { scale, zero_point },
+        ) => {
+            let (ma, mb) = (sa / scale, sb / scale);
+            let product = multiplier(sa, sb, scale);
+            if !(ma.is_finite() && mb.is_finite() && product.is_finite()) {
+                return Err("scales whose ratio overflows");
+            }
+            let mb = if kind == BinaryKind::Sub { -mb } else { mb };
+            Ok(Arithmetic::Integer {
+                operands: BinaryCodes {
+                    zero_points: [za, zb],
+                    multipliers: [ma, mb],
+                    codes: Codes::of(activation, scale, zero_point),
+                },
+                product,
+            })
+        }
+        (Element::F32, Element::F32, Element::F32) => Ok(Arithmetic::Float { min, max }),
+        _ => Err("both operands and the output have the same element type"),
+    }
+}
+
+fn max(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+fn min(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}

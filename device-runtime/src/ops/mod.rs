@@ -1,0 +1,411 @@
+//! The operators, one file each, in two phases. `prepare` makes every check and resolves every
+//! offset; opening a package calls it and drops the result, a session keeps the result. `run` then
+//! checks nothing. Offsets count from the start of the activations, the constants or the body.
+
+mod average_pool_2d;
+mod binary;
+mod concat;
+mod conv_2d;
+mod convert;
+mod depthwise_conv_2d;
+mod fully_connected;
+pub(crate) mod linear;
+mod max_pool_2d;
+mod mean;
+mod pad;
+mod resize;
+mod slice;
+mod softmax;
+mod table;
+mod transpose;
+mod unary;
+mod window;
+
+use crate::kernels::KernelSet;
+use edgeprune_format::ALIGNMENT;
+use edgeprune_format::manifest::{
+    DType, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor, TensorId,
+};
+use heapless::Vec;
+use linear::Linear;
+
+/// What preparation gives, or what is wrong with the node.
+pub(crate) type Checked<T> = Result<T, &'static str>;
+
+/// A range of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
+}
+
+impl Region {
+    pub(crate) fn end(self) -> usize {
+        self.offset + self.len
+    }
+
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        self.offset < other.end() && other.offset < self.end()
+    }
+
+    pub(crate) fn of(self, bytes: &[u8]) -> Option<&[u8]> {
+        bytes.get(self.offset..self.end())
+    }
+
+    pub(crate) fn of_mut(self, bytes: &mut [u8]) -> Option<&mut [u8]> {
+        bytes.get_mut(self.offset..self.end())
+    }
+}
+
+/// The elements of an activation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Element {
+    /// `value = (code - zero_point) * scale`.
+    I8 { scale: f32, zero_point: i8 },
+    /// The value.
+    F32,
+}
+
+impl Element {
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::I8 { .. } => 1,
+            Self::F32 => 4,
+        }
+    }
+
+    /// The code of 0; 0 for floats.
+    pub(crate) fn zero_point(self) -> i8 {
+        match self {
+            Self::I8 { zero_point, .. } => zero_point,
+            Self::F32 => 0,
+        }
+    }
+}
+
+/// An activation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Activation {
+    pub(crate) element: Element,
+    /// Height, width, channels.
+    pub(crate) shape: [usize; 3],
+    pub(crate) region: Region,
+}
+
+impl Activation {
+    /// Checks a tensor that must be an activation.
+    pub(crate) fn resolve(manifest: &Manifest<'_>, tensor: &Tensor) -> Checked<Self> {
+        let Storage::Arena { offset } = tensor.storage else {
+            return Err("a constant where an activation belongs");
+        };
+        let element = match (tensor.dtype, tensor.quantization) {
+            (DType::I8, Quantization::PerTensor { scale, zero_point }) => Element::I8 {
+                scale: valid_scale(scale)?,
+                zero_point,
+            },
+            (DType::F32, Quantization::None) => Element::F32,
+            _ => return Err("an activation is I8 with one scale and zero point, or F32 without"),
+        };
+        let [1, height, width, channels] = tensor.shape else {
+            return Err("the batch of an activation is 1");
+        };
+        let len = match tensor.bytes() {
+            Some(0) => return Err("an activation without elements"),
+            Some(len) if len <= MAX_ACTIVATION => len,
+            _ => return Err("an activation of 2 GiB or more"),
+        };
+        if !(offset as usize).is_multiple_of(ALIGNMENT) {
+            return Err("an activation that is not aligned");
+        }
+        if offset as u64 + len as u64 > u64::from(manifest.head.arena.activations) {
+            return Err("an activation outside the arena");
+        }
+        Ok(Self {
+            element,
+            shape: [height as usize, width as usize, channels as usize],
+            region: Region {
+                offset: offset as usize,
+                len,
+            },
+        })
+    }
+
+    pub(crate) fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Most bytes of one activation: products of coordinates stay within 31 bits.
+const MAX_ACTIVATION: usize = (1 << 31) - 1;
+
+/// A scale that arithmetic can rely on.
+pub(crate) fn valid_scale(scale: f32) -> Checked<f32> {
+    if scale.is_finite() && scale > 0.0 {
+        Ok(scale)
+    } else {
+        Err("a scale that is not finite and positive")
+    }
+}
+
+/// Where a constant's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the package body.
+    Body(Region),
+    /// Decoded into the constants part of the arena.
+    Constants(Region),
+}
+
+impl Place {
+    pub(crate) fn of<'s>(self, body: &'s [u8], constants: &'s [u8]) -> Option<&'s [u8]> {
+        match self {
+            Self::Body(region) => region.of(body),
+            Self::Constants(region) => region.of(constants),
+        }
+    }
+}
+
+/// What `prepare` reads.
+pub(crate) struct Context<'c, 'm> {
+    pub(crate) manifest: &'c Manifest<'m>,
+    pub(crate) node: &'c Node<'m>,
+    /// Bytes of the constants that the nodes before this one take.
+    pub(crate) constants: usize,
+}
+
+impl Context<'_, '_> {
+    pub(crate) fn tensor(&self, id: TensorId) -> Checked<Tensor> {
+        self.manifest.tensor(id).ok_or("an unknown tensor")
+    }
+
+    pub(crate) fn output(&self) -> Checked<Activation> {
+        Activation::resolve(self.manifest, &self.tensor(self.node.output)?)
+    }
+
+    /// The only input of a node.
+    pub(crate) fn input(&self) -> Checked<Activation> {
+        match self.node.inputs.as_slice() {
+            &[id] => Activation::resolve(self.manifest, &self.tensor(id)?),
+            _ => Err("the operator has one input"),
+        }
+    }
+
+    /// The two inputs of a node.
+    pub(crate) fn two_inputs(&self) -> Checked<[Activation; 2]> {
+        match self.node.inputs.as_slice() {
+            &[a, b] => Ok([
+                Activation::resolve(self.manifest, &self.tensor(a)?)?,
+                Activation::resolve(self.manifest, &self.tensor(b)?)?,
+            ]),
+            _ => Err("the operator has two inputs"),
+        }
+    }
+}
+
+/// The memory of one step while it runs.
+pub(crate) struct Memory<'s> {
+    pub(crate) body: &'s [u8],
+    pub(crate) constants: &'s [u8],
+    /// Activations before the output.
+    low: &'s [u8],
+    /// Activations after the output.
+    high: &'s [u8],
+    high_offset: usize,
+    pub(crate) output: &'s mut [u8],
+    pub(crate) scratch: &'s mut [u8],
+    pub(crate) kernels: KernelSet,
+}
+
+impl<'s> Memory<'s> {
+    /// An activation other than the output.
+    pub(crate) fn input(&self, region: Region) -> Option<&'s [u8]> {
+        if region.end() <= self.low.len() {
+            region.of(self.low)
+        } else {
+            let offset = region.offset.checked_sub(self.high_offset)?;
+            Region { offset, ..region }.of(self.high)
+        }
+    }
+}
+
+/// A node, prepared.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) inputs: Vec<Region, MAX_NODE_INPUTS>,
+    pub(crate) output: Region,
+    pub(crate) output_element: Element,
+    kernel: Prepared,
+}
+
+#[derive(Clone, Debug)]
+enum Prepared {
+    Conv2d(conv_2d::Conv2d),
+    DepthwiseConv2d(depthwise_conv_2d::DepthwiseConv2d),
+    FullyConnected(fully_connected::FullyConnected),
+    Binary(binary::Binary),
+    MaxPool2d(max_pool_2d::MaxPool2d),
+    AveragePool2d(average_pool_2d::AveragePool2d),
+    Mean(mean::Mean),
+    Table(table::Table),
+    Unary(unary::Unary),
+    Softmax(softmax::Softmax),
+    Concat(concat::Concat),
+    Pad(pad::Pad),
+    Slice(slice::Slice),
+    Transpose(transpose::Transpose),
+    Resize(resize::Resize),
+    Convert(convert::Convert),
+}
+
+impl Step {
+    /// Checks a node and resolves its operands.
+    pub(crate) fn prepare(cx: &Context<'_, '_>) -> Checked<Self> {
+        let Activation {
+            region: output,
+            element: output_element,
+            ..
+        } = cx.output()?;
+        let mut inputs = Vec::new();
+        for &id in &cx.node.inputs {
+            let input = Activation::resolve(cx.manifest, &cx.tensor(id)?)?.region;
+            if input.overlaps(output) {
+                return Err("an input overlaps the output");
+            }
+            inputs.push(input).map_err(|_| "too many inputs")?;
+        }
+        Ok(Self {
+            inputs,
+            output,
+            output_element,
+            kernel: Prepared::new(cx)?,
+        })
+    }
+
+    /// The weights and their scales, if the operator has any.
+    pub(crate) fn linear(&self) -> Option<&Linear> {
+        match &self.kernel {
+            Prepared::Conv2d(op) => Some(&op.linear),
+            Prepared::DepthwiseConv2d(op) => Some(&op.linear),
+            Prepared::FullyConnected(op) => Some(op.linear()),
+            _ => None,
+        }
+    }
+
+    /// Bytes of working memory, `None` if they overflow.
+    pub(crate) fn scratch(&self) -> Option<usize> {
+        match &self.kernel {
+            Prepared::Conv2d(op) => op.scratch(),
+            Prepared::DepthwiseConv2d(op) => op.scratch(),
+            Prepared::FullyConnected(op) => op.scratch(),
+            Prepared::AveragePool2d(op) => op.scratch(),
+            Prepared::Mean(op) => op.scratch(),
+            _ => Some(0),
+        }
+    }
+
+    /// Computes the output. `None` stands for a bound that preparation has ruled out.
+    pub(crate) fn run(
+        &self,
+        body: &[u8],
+        constants: &[u8],
+        activations: &mut [u8],
+        scratch: &mut [u8],
+        kernels: KernelSet,
+    ) -> Option<()> {
+        let (low, rest) = activations.split_at_mut_checked(self.output.offset)?;
+        let (output, high) = rest.split_at_mut_checked(self.output.len)?;
+        let memory = &mut Memory {
+            body,
+            constants,
+            low,
+            high,
+            high_offset: self.output.end(),
+            output,
+            scratch,
+            kernels,
+        };
+        match &self.kernel {
+            Prepared::Conv2d(op) => op.run(memory),
+            Prepared::DepthwiseConv2d(op) => op.run(memory),
+            Prepared::FullyConnected(op) => op.run(memory),
+            Prepared::Binary(op) => op.run(memory),
+            Prepared::MaxPool2d(op) => op.run(memory),
+            Prepared::AveragePool2d(op) => op.run(memory),
+            Prepared::Mean(op) => op.run(memory),
+            Prepared::Table(op) => op.run(memory),
+            Prepared::Unary(op) => op.run(memory),
+            Prepared::Softmax(op) => op.run(memory),
+            Prepared::Concat(op) => op.run(memory, &self.inputs),
+            Prepared::Pad(op) => op.run(memory),
+            Prepared::Slice(op) => op.run(memory),
+            Prepared::Transpose(op) => op.run(memory),
+            Prepared::Resize(op) => op.run(memory),
+            Prepared::Convert(op) => op.run(memory),
+        }
+    }
+}
+
+impl Prepared {
+    fn new(cx: &Context<'_, '_>) -> Checked<Self> {
+        Ok(match cx.node.op {
+            Op::Conv2d {
+                linear,
+                window,
+                groups,
+            } => Self::Conv2d(conv_2d::Conv2d::prepare(cx, linear, window, groups)?),
+            Op::DepthwiseConv2d { linear, window } => Self::DepthwiseConv2d(
+                depthwise_conv_2d::DepthwiseConv2d::prepare(cx, linear, window)?,
+            ),
+            Op::FullyConnected { linear } => {
+                Self::FullyConnected(fully_connected::FullyConnected::prepare(cx, linear)?)
+            }
+            Op::Binary { kind, activation } => {
+                Self::Binary(binary::Binary::prepare(cx, kind, activation)?)
+            }
+            Op::MaxPool2d { window } => {
+                Self::MaxPool2d(max_pool_2d::MaxPool2d::prepare(cx, window)?)
+            }
+            Op::AveragePool2d {
+                window,
+                count_include_pad,
+            } => Self::AveragePool2d(average_pool_2d::AveragePool2d::prepare(
+                cx,
+                window,
+                count_include_pad,
+            )?),
+            Op::Mean => Self::Mean(mean::Mean::prepare(cx)?),
+            Op::Table { table } => Self::Table(table::Table::prepare(cx, table)?),
+            Op::Unary { kind } => Self::Unary(unary::Unary::prepare(cx, kind)?),
+            Op::Softmax => Self::Softmax(softmax::Softmax::prepare(cx)?),
+            Op::Concat { axis } => Self::Concat(concat::Concat::prepare(cx, axis)?),
+            Op::Pad { before, value } => Self::Pad(pad::Pad::prepare(cx, before, value)?),
+            Op::Slice { start, step } => Self::Slice(slice::Slice::prepare(cx, start, step)?),
+            Op::Transpose { perm } => Self::Transpose(transpose::Transpose::prepare(cx, perm)?),
+            Op::Resize { kind, coordinates } => {
+                Self::Resize(resize::Resize::prepare(cx, kind, coordinates)?)
+            }
+            Op::Convert => Self::Convert(convert::Convert::prepare(cx)?),
+            _ => return Err("an operator that this runtime does not know"),
+        })
+    }
+}
+
+/// Activation or scratch bytes as codes.
+pub(crate) fn codes(bytes: &[u8]) -> &[i8] {
+    bytemuck::cast_slice(bytes)
+}
+
+/// Activation or scratch bytes as codes, to write.
+pub(crate) fn codes_mut(bytes: &mut [u8]) -> &mut [i8] {
+    bytemuck::cast_slice_mut(bytes)
+}
+
+/// Aligned bytes as words or floats.
+pub(crate) fn words<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Option<&[T]> {
+    bytemuck::try_cast_slice(bytes).ok()
+}
+
+/// Aligned bytes as words or floats, to write.
+pub(crate) fn words_mut<T: bytemuck::Pod>(bytes: &mut [u8]) -> Option<&mut [T]> {
+    bytemuck::try_cast_slice_mut(bytes).ok()
+}

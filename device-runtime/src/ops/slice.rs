@@ -1,0 +1,60 @@
+//! Takes evenly spaced elements along height, width and channels.
+
+use super::{Checked, Context, Memory, Region};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Slice {
+    start: [usize; 3],
+    step: [usize; 3],
+    /// Height, width, channels.
+    input_shape: [usize; 3],
+    output_shape: [usize; 3],
+    size: usize,
+    input: Region,
+}
+
+impl Slice {
+    pub(crate) fn prepare(cx: &Context<'_, '_>, start: [u32; 3], step: [u16; 3]) -> Checked<Self> {
+        let (input, output) = (cx.input()?, cx.output()?);
+        if input.element != output.element {
+            return Err("a slice keeps element type and quantization");
+        }
+        for axis in 0..3 {
+            let last =
+                u64::from(start[axis]) + (output.shape[axis] as u64 - 1) * u64::from(step[axis]);
+            if step[axis] == 0 || last >= input.shape[axis] as u64 {
+                return Err("a slice outside its input");
+            }
+        }
+        Ok(Self {
+            start: start.map(|start| start as usize),
+            step: step.map(usize::from),
+            input_shape: input.shape,
+            output_shape: output.shape,
+            size: input.element.size(),
+            input: input.region,
+        })
+    }
+
+    pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
+        let input = memory.input(self.input)?;
+        let [_, width, channels] = self.output_shape;
+        let [_, input_width, input_channels] = self.input_shape;
+        let pixels = memory.output.chunks_exact_mut(channels * self.size);
+        for (position, out) in pixels.enumerate() {
+            let y = self.start[0] + position / width * self.step[0];
+            let x = self.start[1] + position % width * self.step[1];
+            let at = ((y * input_width + x) * input_channels + self.start[2]) * self.size;
+            let pixel = input.get(at..)?;
+            if self.step[2] == 1 {
+                out.copy_from_slice(pixel.get(..out.len())?);
+                continue;
+            }
+            let from = pixel.chunks(self.size).step_by(self.step[2]);
+            for (out, from) in out.chunks_exact_mut(self.size).zip(from) {
+                out.copy_from_slice(from);
+            }
+        }
+        Some(())
+    }
+}

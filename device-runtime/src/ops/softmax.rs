@@ -1,0 +1,55 @@
+//! Softmax over the channels: `e[c] = exp(x[c] - max)`, their sum in order, `e[c] / sum`.
+
+use super::{Checked, Context, Element, Memory, Region, codes, words, words_mut};
+use crate::quantize::dequantize;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Softmax {
+    element: Element,
+    channels: usize,
+    input: Region,
+}
+
+impl Softmax {
+    pub(crate) fn prepare(cx: &Context<'_, '_>) -> Checked<Self> {
+        let (input, output) = (cx.input()?, cx.output()?);
+        if input.shape != output.shape {
+            return Err("softmax keeps the shape");
+        }
+        if output.element != Element::F32 {
+            return Err("softmax gives F32");
+        }
+        Ok(Self {
+            element: input.element,
+            channels: input.shape[2],
+            input: input.region,
+        })
+    }
+
+    pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
+        let input = memory.input(self.input)?;
+        let output = words_mut::<f32>(memory.output)?;
+        match self.element {
+            Element::I8 { scale, zero_point } => {
+                for (out, &code) in output.iter_mut().zip(codes(input)) {
+                    *out = dequantize(code, scale, zero_point);
+                }
+            }
+            Element::F32 => output.copy_from_slice(words(input)?),
+        }
+        output.chunks_exact_mut(self.channels).for_each(softmax);
+        Some(())
+    }
+}
+
+fn softmax(row: &mut [f32]) {
+    let max = row
+        .iter()
+        .fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max });
+    let mut sum = 0.0;
+    for x in row.iter_mut() {
+        *x = libm::expf(*x - max);
+        sum += *x;
+    }
+    row.iter_mut().for_each(|x| *x /= sum);
+}

@@ -1,0 +1,144 @@
+//! The geometry of a window that slides over an activation.
+
+use super::{Activation, Checked};
+use crate::kernels::Taps;
+use core::ops::Range;
+use edgeprune_format::manifest::Window;
+
+/// Input and output extents and a [`Window`], checked so that coordinates stay within 31 bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    /// Height, width, channels of the input.
+    pub(crate) input: [usize; 3],
+    /// Height, width, channels of the output.
+    pub(crate) output: [usize; 3],
+    pub(crate) kernel: [usize; 2],
+    stride: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    pad: [usize; 2],
+}
+
+impl Geometry {
+    pub(crate) fn prepare(
+        input: &Activation,
+        output: &Activation,
+        window: Window,
+    ) -> Checked<Self> {
+        let geometry = Self {
+            input: input.shape,
+            output: output.shape,
+            kernel: window.kernel.map(usize::from),
+            stride: window.stride.map(usize::from),
+            dilation: window.dilation.map(usize::from),
+            pad: window.pad.map(usize::from),
+        };
+        for axis in 0..2 {
+            geometry.check(axis)?;
+        }
+        Ok(geometry)
+    }
+
+    fn check(&self, axis: usize) -> Checked<()> {
+        let [kernel, stride, dilation] =
+            [self.kernel[axis], self.stride[axis], self.dilation[axis]];
+        if kernel == 0 || stride == 0 || dilation == 0 {
+            return Err("a window, stride or dilation of 0");
+        }
+        let extent = (kernel as u64 - 1) * dilation as u64 + 1;
+        let last = (self.output[axis] as u64 - 1) * stride as u64;
+        let input = self.input[axis] as u64;
+        if last >= input + self.pad[axis] as u64 + extent {
+            return Err("an output higher or wider than its input and window give");
+        }
+        if input + extent + self.pad[axis] as u64 + last > 1 << 30 {
+            return Err("a window that is too large");
+        }
+        Ok(())
+    }
+
+    /// First input coordinate under the window at `position`, which may lie in the padding.
+    #[inline(always)]
+    pub(crate) fn origin(&self, axis: usize, position: usize) -> isize {
+        (position * self.stride[axis]) as isize - self.pad[axis] as isize
+    }
+
+    /// The taps along an axis that lie inside the input when the window begins at `origin`.
+    #[inline(always)]
+    pub(crate) fn taps(&self, axis: usize, origin: isize) -> Range<usize> {
+        let dilation = self.dilation[axis];
+        let before = (-origin).max(0) as usize;
+        let inside = (self.input[axis] as isize - origin).max(0) as usize;
+        let first = before.div_ceil(dilation).min(self.kernel[axis]);
+        let end = inside.div_ceil(dilation).min(self.kernel[axis]);
+        first..end.max(first)
+    }
+
+    /// Number of output positions.
+    pub(crate) fn positions(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Number of taps of the window, inside the input or not.
+    pub(crate) fn window(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// The taps of an output position that lie inside the input.
+    #[inline(always)]
+    pub(crate) fn taps_at<'s, T>(&self, input: &'s [T], position: usize) -> Taps<'s, T> {
+        let width = self.output[1];
+        let origin = [
+            self.origin(0, position / width),
+            self.origin(1, position % width),
+        ];
+        Taps {
+            input,
+            width: self.input[1],
+            channels: self.input[2],
+            origin,
+            dilation: self.dilation,
+            rows: self.taps(0, origin[0]),
+            columns: self.taps(1, origin[1]),
+            window_width: self.kernel[1],
+        }
+    }
+
+    /// Whether the window is one element that steps by one: rows of the input are patches.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1]
+            && self.stride == [1, 1]
+            && self.pad == [0, 0]
+            && self.input[..2] == self.output[..2]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_are_those_inside_the_input() {
+        for input in 1..7usize {
+            for kernel in 1..5usize {
+                for dilation in 1..4usize {
+                    let geometry = Geometry {
+                        input: [input, 1, 1],
+                        output: [1, 1, 1],
+                        kernel: [kernel, 1],
+                        stride: [1, 1],
+                        dilation: [dilation, 1],
+                        pad: [0, 0],
+                    };
+                    for origin in -12..12isize {
+                        let inside = |&tap: &usize| {
+                            (0..input as isize).contains(&(origin + (tap * dilation) as isize))
+                        };
+                        let expected: Vec<usize> = (0..kernel).filter(inside).collect();
+                        let taps: Vec<usize> = geometry.taps(0, origin).collect();
+                        assert_eq!(taps, expected);
+                    }
+                }
+            }
+        }
+    }
+}

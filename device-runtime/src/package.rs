@@ -1,0 +1,295 @@
+//! Opening a package: every check, in a stated order, so that nothing can go wrong later.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use crate::OpenError;
+use crate::ops::{Activation, Checked, valid_scale};
+use crate::plan::{self, Needs};
+use edgeprune_format::manifest::{DType, Encoding, Quantization, Shape, Storage, Tensor, TensorId};
+use edgeprune_format::{Container, Manifest, rans};
+
+/// Most inputs, and most outputs, of a network.
+pub const MAX_PORTS: usize = 16;
+
+/// A package whose every record has been checked. Borrows its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Package<'a> {
+    container: Container<'a>,
+    manifest: Manifest<'a>,
+    arena: usize,
+}
+
+impl<'a> Package<'a> {
+    /// Checks `bytes` in this order: the container (length, magic, version, hash), the manifest's
+    /// records, the arena's size, each tensor (shape, storage, quantization), the labels, the model
+    /// inputs and outputs, each node (operands, shapes, constants, scales), and that the declared
+    /// arena is what this runtime needs. Makes no assumption about who wrote them.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, OpenError> {
+        let container = Container::parse(bytes)?;
+        let manifest = Manifest::parse(container.manifest)?;
+        let package = Self {
+            container,
+            manifest,
+            arena: arena_bytes(&manifest)?,
+        };
+        package.check_tensors()?;
+        package.check_labels()?;
+        package.check_ports()?;
+        let needs = package.check_nodes()?;
+        package.check_needs(needs)?;
+        Ok(package)
+    }
+
+    /// The manifest: model name, inputs, outputs, tensors, nodes.
+    pub fn manifest(&self) -> &Manifest<'a> {
+        &self.manifest
+    }
+
+    /// SHA-256 of the package's content: its identity.
+    pub fn hash(&self) -> &'a [u8] {
+        self.container.hash
+    }
+
+    /// Bytes of memory that a session needs.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena
+    }
+
+    /// Bytes of the labels' text; 0 if the package has none.
+    pub fn labels_bytes(&self) -> usize {
+        let tensor = self
+            .manifest
+            .head
+            .labels
+            .and_then(|id| self.manifest.tensor(id));
+        tensor.and_then(|tensor| tensor.bytes()).unwrap_or(0)
+    }
+
+    /// Class names, one a line, decoded into `buffer` of [`Package::labels_bytes`].
+    ///
+    /// # Errors
+    /// [`OpenError::Labels`] if there are none, the buffer is too short or the text is not UTF-8.
+    pub fn labels<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b str, OpenError> {
+        let tensor = self
+            .manifest
+            .head
+            .labels
+            .and_then(|id| self.manifest.tensor(id));
+        let tensor = tensor.ok_or(OpenError::Labels)?;
+        let buffer = buffer
+            .get_mut(..self.labels_bytes())
+            .ok_or(OpenError::Labels)?;
+        let (blob, encoding) = self.blob(&tensor).ok_or(OpenError::Labels)?;
+        match encoding {
+            Encoding::Raw if blob.len() == buffer.len() => buffer.copy_from_slice(blob),
+            Encoding::Raw => return Err(OpenError::Labels),
+            Encoding::Rans => rans::decode(blob, bytemuck::cast_slice_mut(buffer))?,
+        }
+        core::str::from_utf8(buffer).map_err(|_| OpenError::Labels)
+    }
+
+    /// The body, which offsets of constants count from.
+    pub(crate) fn body(&self) -> &'a [u8] {
+        self.container.body
+    }
+
+    /// The stored bytes of a constant.
+    pub(crate) fn blob(&self, tensor: &Tensor) -> Option<(&'a [u8], Encoding)> {
+        let Storage::Blob {
+            offset,
+            len,
+            encoding,
+        } = tensor.storage
+        else {
+            return None;
+        };
+        let blob = self.container.body.get(offset as usize..)?;
+        Some((blob.get(..len as usize)?, encoding))
+    }
+
+    fn check_tensors(&self) -> Result<(), OpenError> {
+        for (id, tensor) in (0..).zip(self.manifest.tensors()) {
+            self.check_tensor(&tensor)
+                .map_err(|what| OpenError::Tensor { id, what })?;
+        }
+        Ok(())
+    }
+
+    fn check_tensor(&self, tensor: &Tensor) -> Checked<()> {
+        if let Storage::Arena { .. } = tensor.storage {
+            return Activation::resolve(&self.manifest, tensor).map(|_| ());
+        }
+        match tensor.quantization {
+            Quantization::PerTensor { scale, .. } => {
+                valid_scale(scale)?;
+            }
+            Quantization::PerChannel { scales } if scales >= self.manifest.head.counts.tensors => {
+                return Err("unknown scales");
+            }
+            _ => {}
+        }
+        let bytes = tensor.bytes().ok_or("a tensor that is too large")?;
+        let (blob, encoding) = self.blob(tensor).ok_or("a tensor outside the package")?;
+        match (encoding, tensor.dtype) {
+            (Encoding::Raw, _) if blob.len() == bytes => Ok(()),
+            (Encoding::Raw, _) => Err("a length that does not fit the shape"),
+            (Encoding::Rans, DType::I8 | DType::U8) => Ok(()),
+            (Encoding::Rans, _) => Err("an entropy-coded tensor of more than one byte an element"),
+        }
+    }
+
+    fn check_labels(&self) -> Result<(), OpenError> {
+        let Some(id) = self.manifest.head.labels else {
+            return Ok(());
+        };
+        let tensor = self.manifest.tensor(id);
+        let tensor = tensor.filter(|tensor| tensor.dtype == DType::U8);
+        match tensor.and_then(|tensor| self.blob(&tensor)) {
+            Some(_) => Ok(()),
+            None => Err(OpenError::Labels),
+        }
+    }
+
+    fn check_ports(&self) -> Result<(), OpenError> {
+        let inputs = self.manifest.inputs();
+        self.check_table(inputs.map(|input| input.tensor))?;
+        let outputs = self.manifest.outputs();
+        self.check_table(outputs.map(|output| output.tensor))
+    }
+
+    fn check_table(&self, tensors: impl Iterator<Item = TensorId>) -> Result<(), OpenError> {
+        let mut count = 0u16;
+        for id in tensors {
+            self.check_port(id, count)
+                .map_err(|what| OpenError::Port { index: count, what })?;
+            count += 1;
+        }
+        if count == 0 {
+            let what = "a network without inputs or outputs";
+            return Err(OpenError::Port { index: 0, what });
+        }
+        Ok(())
+    }
+
+    fn check_port(&self, id: TensorId, index: u16) -> Checked<()> {
+        if usize::from(index) >= MAX_PORTS {
+            return Err("more than 16 inputs or outputs");
+        }
+        let tensor = self.manifest.tensor(id).ok_or("an unknown tensor")?;
+        Activation::resolve(&self.manifest, &tensor).map(|_| ())
+    }
+
+    fn check_nodes(&self) -> Result<Needs, OpenError> {
+        let manifest = &self.manifest;
+        let mut needs = plan::before_nodes(manifest)?;
+        for (index, node) in (0..).zip(manifest.nodes()) {
+            let fault = |what| OpenError::Node { index, what };
+            let (step, after) = plan::step(manifest, &node, needs).map_err(fault)?;
+            if let Some(linear) = step.linear() {
+                linear.check_scales(self.body()).map_err(fault)?;
+            }
+            needs = after;
+        }
+        Ok(needs)
+    }
+
+    fn check_needs(&self, needs: Needs) -> Result<(), OpenError> {
+        let arena = self.manifest.head.arena;
+        for (what, declared, need) in [
+            ("constants", arena.constants, needs.constants),
+            ("scratch", arena.scratch, needs.scratch),
+        ] {
+            let (declared, need) = (u64::from(declared), need as u64);
+            if declared < need {
+                return Err(OpenError::Arena {
+                    what,
+                    declared,
+                    need,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The arena's three parts, aligned and together within the address space.
+fn arena_bytes(manifest: &Manifest<'_>) -> Result<usize, OpenError> {
+    let arena = manifest.head.arena;
+    let parts = [
+        ("constants", arena.constants),
+        ("activations", arena.activations),
+        ("scratch", arena.scratch),
+    ];
+    let mut total = 0usize;
+    for (what, declared) in parts {
+        let need = plan::aligned(declared as usize);
+        let refusal = OpenError::Arena {
+            what,
+            declared: u64::from(declared),
+            need: u64::from(declared).next_multiple_of(edgeprune_format::ALIGNMENT as u64),
+        };
+        if need != Some(declared as usize) {
+            return Err(refusal);
+        }
+        total = total
+            .checked_add(declared as usize)
+            .filter(|&total| total <= isize::MAX as usize)
+            .ok_or(refusal)?;
+    }
+    Ok(total)
+}
+
+/// A model input or output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Port<'a> {
+    /// Name in the source model.
+    pub name: &'a str,
+    /// Dimensions, NHWC.
+    pub shape: Shape,
+    /// Element type: `I8` or `F32`.
+    pub dtype: DType,
+    /// Scale and zero point of an `I8` port.
+    pub quantization: Option<(f32, i8)>,
+}
+
+impl Port<'_> {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().map(|&dim| dim as usize).product()
+    }
+}
+
+impl<'a> Package<'a> {
+    /// A model input.
+    pub fn input_info(&self, index: usize) -> Option<Port<'a>> {
+        let input = self.manifest.inputs().nth(index)?;
+        self.port(input.name, input.tensor)
+    }
+
+    /// A model output.
+    pub fn output_info(&self, index: usize) -> Option<Port<'a>> {
+        let output = self.manifest.outputs().nth(index)?;
+        self.port(output.name, output.tensor)
+    }
+
+    fn port(&self, name: &'a str, id: TensorId) -> Option<Port<'a>> {
+        let tensor = self.manifest.tensor(id)?;
+        let quantization = match tensor.quantization {
+            Quantization::PerTensor { scale, zero_point } => Some((scale, zero_point)),
+            _ => None,
+        };
+        Some(Port {
+            name,
+            shape: tensor.shape,
+            dtype: tensor.dtype,
+            quantization,
+        })
+    }
+}

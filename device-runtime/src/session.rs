@@ -1,0 +1,387 @@
+//! A network ready to run: constants decoded, every node prepared, memory divided.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use crate::kernels::KernelSet;
+use crate::observer::Observer;
+use crate::ops::{self, Activation, Element, Region, Step};
+use crate::package::{MAX_PORTS, Package, Port};
+use crate::quantize::{dequantize, quantize};
+use crate::{RunError, SessionError, plan};
+use edgeprune_format::ALIGNMENT;
+use edgeprune_format::manifest::{DType, TensorId};
+use edgeprune_format::rans;
+use heapless::Vec;
+
+/// Nodes that [`Session::new`] has room for.
+pub const DEFAULT_NODES: usize = 256;
+
+/// Runs a network in the caller's memory. `NODES` is the most nodes that it has room for.
+#[derive(Debug)]
+pub struct Session<'p, 'a, const NODES: usize = DEFAULT_NODES> {
+    package: &'p Package<'p>,
+    constants: &'a [u8],
+    activations: &'a mut [u8],
+    scratch: &'a mut [u8],
+    steps: Vec<Step, NODES>,
+    inputs: Vec<Activation, MAX_PORTS>,
+    outputs: Vec<Activation, MAX_PORTS>,
+    kernels: KernelSet,
+}
+
+impl<'p, 'a> Session<'p, 'a> {
+    /// A session for up to [`DEFAULT_NODES`] nodes. `arena` has [`Package::arena_bytes`], aligned
+    /// to 64 bytes: see [`crate::Aligned`] and, with the feature `std`, `Arena`.
+    ///
+    /// # Errors
+    /// An arena that does not fit, too many nodes, a constant that does not decode, or a memory
+    /// plan in which a node would read what another overwrote.
+    pub fn new(package: &'p Package<'_>, arena: &'a mut [u8]) -> Result<Self, SessionError> {
+        Self::with_capacity(package, arena)
+    }
+}
+
+impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
+    /// A session for up to `NODES` nodes.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_capacity(
+        package: &'p Package<'_>,
+        arena: &'a mut [u8],
+    ) -> Result<Self, SessionError> {
+        let (have, need) = (arena.len(), package.arena_bytes());
+        if arena.as_ptr().align_offset(ALIGNMENT) != 0 {
+            return Err(SessionError::ArenaMisaligned);
+        }
+        let sizes = package.manifest().head.arena;
+        let short = SessionError::ArenaTooShort { have, need };
+        let (constants, rest) = arena
+            .split_at_mut_checked(sizes.constants as usize)
+            .ok_or(short)?;
+        let (activations, rest) = rest
+            .split_at_mut_checked(sizes.activations as usize)
+            .ok_or(short)?;
+        let scratch = rest.get_mut(..sizes.scratch as usize).ok_or(short)?;
+        decode_constants(package, constants)?;
+        let steps = prepare(package, constants)?;
+        let inputs = package.manifest().inputs().map(|input| input.tensor);
+        let outputs = package.manifest().outputs().map(|output| output.tensor);
+        let session = Self {
+            package,
+            constants,
+            activations,
+            scratch,
+            steps,
+            inputs: ports(package, inputs),
+            outputs: ports(package, outputs),
+            kernels: KernelSet::detect(),
+        };
+        session.check_dataflow()?;
+        Ok(session)
+    }
+
+    /// Chooses the kernels; all sets give the same bits. [`KernelSet::detect`] is the default.
+    pub fn set_kernels(&mut self, kernels: KernelSet) {
+        self.kernels = kernels;
+    }
+
+    /// The kernels that [`Session::run`] uses.
+    pub fn kernels(&self) -> KernelSet {
+        self.kernels
+    }
+
+    /// The package.
+    pub fn package(&self) -> &'p Package<'p> {
+        self.package
+    }
+
+    /// A model input: name, shape, element type, quantization.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchPort`].
+    pub fn input_info(&self, index: usize) -> Result<Port<'p>, RunError> {
+        let count = self.inputs.len();
+        self.package
+            .input_info(index)
+            .ok_or(RunError::NoSuchPort { index, count })
+    }
+
+    /// A model output: name, shape, element type, quantization.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchPort`].
+    pub fn output_info(&self, index: usize) -> Result<Port<'p>, RunError> {
+        let count = self.outputs.len();
+        self.package
+            .output_info(index)
+            .ok_or(RunError::NoSuchPort { index, count })
+    }
+
+    /// The bytes of a model input, NHWC, elements in the byte order of the processor. Write them
+    /// before every run: a run may use their memory for later activations.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchPort`].
+    pub fn input(&mut self, index: usize) -> Result<&mut [u8], RunError> {
+        let port = port(&self.inputs, index)?;
+        let missing = RunError::NoSuchPort {
+            index,
+            count: self.inputs.len(),
+        };
+        port.region.of_mut(self.activations).ok_or(missing)
+    }
+
+    /// The codes of an `I8` input.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchPort`], [`RunError::ElementType`].
+    pub fn input_i8(&mut self, index: usize) -> Result<&mut [i8], RunError> {
+        match port(&self.inputs, index)?.element {
+            Element::I8 { .. } => Ok(ops::codes_mut(self.input(index)?)),
+            Element::F32 => Err(RunError::ElementType),
+        }
+    }
+
+    /// Sets an input from real values: an `I8` input is quantized, an `F32` input copied.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchPort`], [`RunError::Length`].
+    pub fn set_input_f32(&mut self, index: usize, values: &[f32]) -> Result<(), RunError> {
+        let port = port(&self.inputs, index)?;
+        check_length(values.len(), port)?;
+        let input = self.input(index)?;
+        match port.element {
+            Element::I8 { scale, zero_point } => {
+                for (code, &value) in ops::codes_mut(input).iter_mut().zip(values) {
+                    *code = quantize(value, scale, zero_point);
+                }
+            }
+            Element::F32 => ops::words_mut::<f32>(input)
+                .ok_or(RunError::ElementType)?
+                .copy_from_slice(values),
+        }
+        Ok(())
+    }
+
+    /// Computes the outputs from the inputs. Does not allocate, block or panic.
+    ///
+    /// # Errors
+    /// None for a package that opened: [`RunError::Node`] stands for a bound that was ruled out.
+    pub fn run(&mut self, observer: &mut impl Observer) -> Result<(), RunError> {
+        observer.run_begin();
+        for (index, step) in self.steps.iter().enumerate() {
+            observer.node_begin(index);
+            step.run(
+                self.package.body(),
+                self.constants,
+                self.activations,
+                self.scratch,
+                self.kernels,
+            )
+            .ok_or(RunError::Node { index })?;
+            let output = step.output.of(self.activations);
+            observer.node_end(index, output.unwrap_or_default());
+        }
+        observer.run_end();
+        Ok(())
+    }
+
+    /// The bytes of a model output, NHWC, elements in the byte order of the processor.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchPort`].
+    pub fn output(&self, index: usize) -> Result<&[u8], RunError> {
+        let port = port(&self.outputs, index)?;
+        let missing = RunError::NoSuchPort {
+            index,
+            count: self.outputs.len(),
+        };
+        port.region.of(self.activations).ok_or(missing)
+    }
+
+    /// The codes of an `I8` output.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchPort`], [`RunError::ElementType`].
+    pub fn output_i8(&self, index: usize) -> Result<&[i8], RunError> {
+        match port(&self.outputs, index)?.element {
+            Element::I8 { .. } => Ok(ops::codes(self.output(index)?)),
+            Element::F32 => Err(RunError::ElementType),
+        }
+    }
+
+    /// The real values of an output: an `I8` output is dequantized.
+    ///
+    /// # Errors
+    /// [`RunError::NoSuchPort`], [`RunError::Length`].
+    pub fn output_f32(&self, index: usize, values: &mut [f32]) -> Result<(), RunError> {
+        let port = port(&self.outputs, index)?;
+        check_length(values.len(), port)?;
+        let output = self.output(index)?;
+        match port.element {
+            Element::I8 { scale, zero_point } => {
+                for (value, &code) in values.iter_mut().zip(ops::codes(output)) {
+                    *value = dequantize(code, scale, zero_point);
+                }
+            }
+            Element::F32 => {
+                values.copy_from_slice(ops::words(output).ok_or(RunError::ElementType)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that every node reads what the last overlapping write before it wrote, whole, with
+    /// the same element type and quantization.
+    fn check_dataflow(&self) -> Result<(), SessionError> {
+        let manifest = self.package.manifest();
+        for (index, node) in manifest.nodes().enumerate() {
+            let tensors = node.inputs.iter().copied();
+            self.check_reads(index, tensors)?;
+        }
+        let outputs = manifest.outputs().map(|output| output.tensor);
+        self.check_reads(self.steps.len(), outputs)
+    }
+
+    fn check_reads(
+        &self,
+        node: usize,
+        tensors: impl Iterator<Item = TensorId>,
+    ) -> Result<(), SessionError> {
+        for (input, id) in tensors.enumerate() {
+            let manifest = self.package.manifest();
+            let read = manifest
+                .tensor(id)
+                .and_then(|tensor| Activation::resolve(manifest, &tensor).ok());
+            if !read.is_some_and(|read| self.is_written(&read, node)) {
+                return Err(SessionError::Dataflow {
+                    node: node as u16,
+                    input: input as u8,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_written(&self, read: &Activation, node: usize) -> bool {
+        let mut before = self.steps.iter().take(node).rev();
+        let last = before.find(|step| step.output.overlaps(read.region));
+        if let Some(step) = last {
+            return step.output == read.region && step.output_element == read.element;
+        }
+        let mut overlapping = self
+            .inputs
+            .iter()
+            .filter(|input| input.region.overlaps(read.region));
+        match (overlapping.next(), overlapping.next()) {
+            (Some(input), None) => input.region == read.region && input.element == read.element,
+            _ => false,
+        }
+    }
+}
+
+fn port(ports: &[Activation], index: usize) -> Result<Activation, RunError> {
+    let count = ports.len();
+    ports
+        .get(index)
+        .copied()
+        .ok_or(RunError::NoSuchPort { index, count })
+}
+
+fn check_length(have: usize, port: Activation) -> Result<(), RunError> {
+    let need = port.elements();
+    if have == need {
+        Ok(())
+    } else {
+        Err(RunError::Length { have, need })
+    }
+}
+
+/// The activations of ports, which opening has checked.
+fn ports(
+    package: &Package<'_>,
+    tensors: impl Iterator<Item = TensorId>,
+) -> Vec<Activation, MAX_PORTS> {
+    let manifest = package.manifest();
+    tensors
+        .filter_map(|id| Activation::resolve(manifest, &manifest.tensor(id)?).ok())
+        .take(MAX_PORTS)
+        .collect()
+}
+
+/// Decodes the entropy-coded constants, in the order of [`plan`].
+fn decode_constants(package: &Package<'_>, constants: &mut [u8]) -> Result<(), SessionError> {
+    let tensors = (0..).zip(package.manifest().tensors());
+    let mut rest = constants;
+    for (id, tensor) in tensors.filter(|(_, tensor)| plan::is_decoded(tensor)) {
+        let what = "longer than the arena's constants";
+        let error = edgeprune_format::FormatError::Stream { what };
+        let overflow = SessionError::Constant { id, error };
+        let len = tensor.bytes().ok_or(overflow)?;
+        let whole = plan::aligned(len).ok_or(overflow)?;
+        let (this, after) = rest.split_at_mut_checked(whole).ok_or(overflow)?;
+        let elements = this.get_mut(..len).ok_or(overflow)?;
+        let (blob, _) = package.blob(&tensor).ok_or(overflow)?;
+        debug_assert_eq!(tensor.dtype, DType::I8);
+        rans::decode(blob, ops::codes_mut(elements))
+            .map_err(|error| SessionError::Constant { id, error })?;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Prepares every node, and expands the biases and multipliers of those with weights.
+fn prepare<const NODES: usize>(
+    package: &Package<'_>,
+    constants: &mut [u8],
+) -> Result<Vec<Step, NODES>, SessionError> {
+    let manifest = package.manifest();
+    let fault = |index, what| SessionError::Node { index, what };
+    let mut needs =
+        plan::before_nodes(manifest).map_err(|_| fault(0, "constants that are too large"))?;
+    let too_short = "constants outside the arena";
+    let (decoded, mut vectors) = constants
+        .split_at_mut_checked(needs.constants)
+        .ok_or(fault(0, too_short))?;
+    let mut steps = Vec::new();
+    for (index, node) in (0..).zip(manifest.nodes()) {
+        let (step, after) =
+            plan::step(manifest, &node, needs).map_err(|what| fault(index, what))?;
+        needs = after;
+        if let Some(linear) = step.linear() {
+            let (own, rest) = vectors
+                .split_at_mut_checked(linear.constants())
+                .ok_or(fault(index, too_short))?;
+            linear
+                .expand(package.body(), decoded, own)
+                .ok_or(fault(index, "constants outside the package"))?;
+            vectors = rest;
+        }
+        steps.push(step).map_err(|_| SessionError::Nodes {
+            have: NODES,
+            need: usize::from(manifest.head.counts.nodes),
+        })?;
+    }
+    Ok(steps)
+}
+
+/// The regions that a session reads and writes, for messages and tests.
+impl<const NODES: usize> Session<'_, '_, NODES> {
+    /// Number of nodes.
+    pub fn nodes(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Bytes that one node writes.
+    pub fn node_output_bytes(&self, node: usize) -> Option<usize> {
+        self.steps
+            .get(node)
+            .map(|step| step.output)
+            .map(|Region { len, .. }| len)
+    }
+}

@@ -1,0 +1,238 @@
+//! Small packages for tests, made with the package writer.
+#![allow(dead_code, reason = "each test crate uses a part")]
+
+use edgeprune_format::encode::Writer;
+use edgeprune_format::manifest::{
+    Activation, Arena, Calibration, Counts, DType, Head, Input, Layout, Linear, Node, Op, Output,
+    Quantization, Shape, TensorId,
+};
+use edgeprune_format::{Container, Manifest};
+use edgeprune_runtime::{Arena as Memory, KernelSet, Package, Session, plan};
+
+/// Pseudo-random numbers (xorshift).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// `low..=high`
+    pub(crate) fn range(&mut self, low: i64, high: i64) -> i64 {
+        low + (self.next() >> 11) as i64 % (high - low + 1)
+    }
+
+    pub(crate) fn size(&mut self, low: usize, high: usize) -> usize {
+        self.range(low as i64, high as i64) as usize
+    }
+
+    pub(crate) fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 24) as f32
+    }
+
+    pub(crate) fn float(&mut self) -> f32 {
+        self.unit() * 4.0 - 2.0
+    }
+
+    /// Codes; one in sixteen is an extreme.
+    pub(crate) fn codes(&mut self, len: usize) -> Vec<i8> {
+        let mut code = || match self.range(0, 31) {
+            0 => i8::MIN,
+            1 => i8::MAX,
+            _ => self.range(-128, 127) as i8,
+        };
+        (0..len).map(|_| code()).collect()
+    }
+
+    pub(crate) fn floats(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.float()).collect()
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.size(0, of.len() - 1)]
+    }
+}
+
+/// A package that is being built; activations never share memory.
+#[derive(Default)]
+pub(crate) struct Network {
+    pub(crate) writer: Writer,
+    pub(crate) activations: u32,
+    pub(crate) labels: Option<TensorId>,
+}
+
+impl Network {
+    pub(crate) fn activation(&mut self, dtype: DType, shape: Shape, q: Quantization) -> TensorId {
+        let bytes: u32 = shape.iter().product::<u32>() * dtype.size() as u32;
+        let offset = self.activations;
+        self.activations += bytes.next_multiple_of(64);
+        self.writer.activation(dtype, shape, q, offset).unwrap()
+    }
+
+    pub(crate) fn codes(&mut self, shape: Shape, scale: f32, zero_point: i8) -> TensorId {
+        let quantization = Quantization::PerTensor { scale, zero_point };
+        self.activation(DType::I8, shape, quantization)
+    }
+
+    pub(crate) fn floats(&mut self, shape: Shape) -> TensorId {
+        self.activation(DType::F32, shape, Quantization::None)
+    }
+
+    pub(crate) fn constant_codes(
+        &mut self,
+        shape: Shape,
+        q: Quantization,
+        codes: &[i8],
+    ) -> TensorId {
+        let bytes: Vec<u8> = codes.iter().map(|&code| code as u8).collect();
+        self.writer.constant(DType::I8, shape, q, &bytes).unwrap()
+    }
+
+    pub(crate) fn constant_floats(&mut self, shape: Shape, floats: &[f32]) -> TensorId {
+        let bytes: Vec<u8> = floats.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let none = Quantization::None;
+        self.writer
+            .constant(DType::F32, shape, none, &bytes)
+            .unwrap()
+    }
+
+    pub(crate) fn constant_words(&mut self, words: &[i32]) -> TensorId {
+        let bytes: Vec<u8> = words.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let shape = [1, 1, 1, words.len() as u32];
+        let none = Quantization::None;
+        self.writer
+            .constant(DType::I32, shape, none, &bytes)
+            .unwrap()
+    }
+
+    pub(crate) fn scales(&mut self, scales: &[f32]) -> Quantization {
+        let shape = [1, 1, 1, scales.len() as u32];
+        let scales = self.constant_floats(shape, scales);
+        Quantization::PerChannel { scales }
+    }
+
+    pub(crate) fn input(&mut self, tensor: TensorId) {
+        let input = Input {
+            name: "input",
+            tensor,
+            source_shape: Default::default(),
+            layout: Layout::Nhwc,
+            preprocess: None,
+        };
+        self.writer.input(&input).unwrap();
+    }
+
+    pub(crate) fn output(&mut self, tensor: TensorId) {
+        let output = Output {
+            name: "output",
+            tensor,
+            source_shape: Default::default(),
+            layout: Layout::Nhwc,
+        };
+        self.writer.output(&output).unwrap();
+    }
+
+    pub(crate) fn node(&mut self, op: Op, inputs: &[TensorId], output: TensorId) {
+        let node = Node {
+            name: "node",
+            op,
+            inputs: inputs.iter().copied().collect(),
+            output,
+        };
+        self.writer.node(&node).unwrap();
+    }
+
+    fn head(&self, constants: usize, scratch: usize) -> Head<'static> {
+        Head {
+            model: "test",
+            tool: "test",
+            source_hash: [0; 32],
+            calibration: Calibration::Synthetic,
+            arena: Arena {
+                constants: constants as u32,
+                activations: self.activations,
+                scratch: scratch as u32,
+            },
+            removed_channels: 0,
+            labels: self.labels,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The package, with the memory that this runtime asks for; 0 where a node is not valid.
+    pub(crate) fn package(&self) -> Vec<u8> {
+        let draft = self.writer.finish(&self.head(0, 0)).unwrap();
+        let manifest = Manifest::parse(Container::parse(&draft).unwrap().manifest).unwrap();
+        let needs = plan::needs(&manifest).unwrap_or_default();
+        let head = self.head(needs.constants, needs.scratch);
+        self.writer.finish(&head).unwrap()
+    }
+
+    /// One operator between inputs and an output that exist.
+    pub(crate) fn single(mut self, op: Op, inputs: &[TensorId], output: TensorId) -> Vec<u8> {
+        for &id in inputs {
+            self.input(id);
+        }
+        self.output(output);
+        self.node(op, inputs, output);
+        self.package()
+    }
+}
+
+/// Runs a package with every kernel set, asserts that they agree, and returns the first output.
+pub(crate) fn run(package: &[u8], inputs: &[&[u8]]) -> Vec<u8> {
+    let package = Package::open(package).unwrap();
+    let mut outputs = KernelSet::available().map(|kernels| {
+        let mut memory = Memory::new(package.arena_bytes());
+        // memory that a kernel must not depend on
+        memory.bytes_mut().fill(0xa5);
+        let mut session = Session::new(&package, memory.bytes_mut()).unwrap();
+        session.set_kernels(kernels);
+        for (i, input) in inputs.iter().enumerate() {
+            session.input(i).unwrap().copy_from_slice(input);
+        }
+        session.run(&mut ()).unwrap();
+        (kernels, session.output(0).unwrap().to_vec())
+    });
+    let (portable, expected) = outputs.next().unwrap();
+    assert_eq!(portable.name(), "portable");
+    for (kernels, output) in outputs {
+        assert_eq!(output, expected, "{kernels:?} differs from portable");
+    }
+    expected
+}
+
+pub(crate) fn bytes_of(codes: &[i8]) -> Vec<u8> {
+    codes.iter().map(|&code| code as u8).collect()
+}
+
+pub(crate) fn codes_of(bytes: &[u8]) -> Vec<i8> {
+    bytes.iter().map(|&byte| byte as i8).collect()
+}
+
+pub(crate) fn bytes_of_floats(floats: &[f32]) -> Vec<u8> {
+    floats.iter().flat_map(|x| x.to_ne_bytes()).collect()
+}
+
+pub(crate) fn floats_of(bytes: &[u8]) -> Vec<f32> {
+    let chunks = bytes.as_chunks::<4>().0;
+    chunks
+        .iter()
+        .map(|&chunk| f32::from_ne_bytes(chunk))
+        .collect()
+}
+
+pub(crate) fn linear(weights: TensorId, bias: Option<TensorId>, activation: Activation) -> Linear {
+    Linear {
+        weights,
+        bias,
+        activation,
+    }
+}
