@@ -1,2 +1,130 @@
-//! stub
-fn main() {}
+//! `edgeprune-device`: runs, checks and measures a package on a Linux board. Results are JSON on
+//! stdout. Exit code 0 is success, 1 a failed job, 2 bad usage.
+
+mod arguments;
+
+use arguments::{Arguments, Job};
+use edgeprune_device::{BenchOptions, Error, bench, machine, processor, repeat, run};
+use edgeprune_runtime::Package;
+use memmap2::Mmap;
+use serde::Serialize;
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The package that was there when this program was built; empty if there was none.
+static EMBEDDED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/package.epk")));
+
+/// Puts bytes where the package format wants them.
+#[repr(C, align(64))]
+struct Aligned<T: ?Sized>(T);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = match Arguments::parse(&words) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("error: {message}\n\n{}", arguments::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match with_package(arguments.package.as_deref(), |bytes| work(&arguments, bytes)) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
+    match &arguments.job {
+        Job::Bench { warm_up, runs } => {
+            let options = BenchOptions {
+                warm_up: *warm_up,
+                runs: *runs,
+            };
+            Ok(json(&bench(package, options)?))
+        }
+        Job::Run { inputs, outputs } => Ok(json(&run(package, inputs, outputs)?)),
+        Job::Repeat { runs } => repeat(package, *runs),
+        Job::Info => info(package),
+    }
+}
+
+/// Memory of a file or of this program.
+fn with_package<T>(
+    path: Option<&Path>,
+    work: impl FnOnce(&[u8]) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Io { path, source }
+    };
+    let Some(path) = path else {
+        return work(&EMBEDDED.0);
+    };
+    let file = File::open(path).map_err(io(path))?;
+    #[expect(unsafe_code, reason = "a mapped file can change under the map")]
+    // SAFETY: the map is private and read-only. The runtime checks the package's hash and every
+    // bound before it runs, and takes bounds from what it has copied, so that bytes which another
+    // process changes later can change results but no address.
+    let map = unsafe { Mmap::map(&file) }.map_err(io(path))?;
+    work(&map)
+}
+
+#[derive(Serialize)]
+struct Info<'a> {
+    model: &'a str,
+    tool: &'a str,
+    package_bytes: usize,
+    arena_bytes: usize,
+    nodes: u16,
+    inputs: Vec<PortInfo<'a>>,
+    outputs: Vec<PortInfo<'a>>,
+    machine: Option<String>,
+    cpu: String,
+}
+
+#[derive(Serialize)]
+struct PortInfo<'a> {
+    name: &'a str,
+    shape: [u32; 4],
+}
+
+fn info(bytes: &[u8]) -> Result<String, Error> {
+    let package = Package::open(bytes)?;
+    let head = &package.manifest().head;
+    Ok(json(&Info {
+        model: head.model,
+        tool: head.tool,
+        package_bytes: bytes.len(),
+        arena_bytes: package.arena_bytes(),
+        nodes: head.counts.nodes,
+        inputs: ports(head.counts.inputs, |index| package.input_info(index)),
+        outputs: ports(head.counts.outputs, |index| package.output_info(index)),
+        machine: machine(),
+        cpu: processor(),
+    }))
+}
+
+fn ports<'a>(
+    count: u16,
+    port: impl Fn(usize) -> Option<edgeprune_runtime::Port<'a>>,
+) -> Vec<PortInfo<'a>> {
+    (0..usize::from(count))
+        .filter_map(port)
+        .map(|port| PortInfo {
+            name: port.name,
+            shape: port.shape,
+        })
+        .collect()
+}
+
+/// Reports have string keys and finite numbers only, which always have a JSON form.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}

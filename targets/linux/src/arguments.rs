@@ -1,0 +1,124 @@
+//! What was typed. Few enough words to need no parser.
+
+use std::path::PathBuf;
+
+pub(crate) const USAGE: &str = "\
+usage: edgeprune-device JOB [MODEL.epk] [OPTIONS]
+
+The package may be left out where this program contains one.
+
+  info                                    what the package is
+  bench  [--runs N] [--warm-up N]         how long an inference takes
+  run    --input FILE.. [--output FILE..] run samples: .npy holds real values (NHWC), any other
+                                          file the bytes of the network's own inputs and outputs
+  repeat [--runs N]                       run without looking at a clock, to count instructions";
+
+/// What was typed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    pub(crate) job: Job,
+    /// A file, or else the package inside this program.
+    pub(crate) package: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    Info,
+    Bench { warm_up: u32, runs: u32 },
+    Run { inputs: Vec<PathBuf>, outputs: Vec<PathBuf> },
+    Repeat { runs: u32 },
+}
+
+#[derive(Default)]
+struct Typed {
+    package: Option<PathBuf>,
+    inputs: Vec<PathBuf>,
+    outputs: Vec<PathBuf>,
+    runs: Option<u32>,
+    warm_up: Option<u32>,
+}
+
+impl Arguments {
+    pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
+        let (job, rest) = words.split_first().ok_or("no job")?;
+        let typed = Typed::parse(rest)?;
+        let defaults = edgeprune_device::BenchOptions::default();
+        let runs = typed.runs.unwrap_or(defaults.runs);
+        let job = match job.as_str() {
+            "info" => Job::Info,
+            "bench" => Job::Bench {
+                warm_up: typed.warm_up.unwrap_or(defaults.warm_up),
+                runs,
+            },
+            "run" if typed.inputs.is_empty() => return Err("`run` needs --input".into()),
+            "run" => Job::Run {
+                inputs: typed.inputs,
+                outputs: typed.outputs,
+            },
+            "repeat" => Job::Repeat { runs },
+            other => return Err(format!("no job is called `{other}`")),
+        };
+        Ok(Self {
+            job,
+            package: typed.package,
+        })
+    }
+}
+
+impl Typed {
+    fn parse(words: &[String]) -> Result<Self, String> {
+        let mut typed = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--input" => typed.inputs.push(value()?.into()),
+                "--output" => typed.outputs.push(value()?.into()),
+                "--runs" => typed.runs = Some(number(word, value()?)?),
+                "--warm-up" => typed.warm_up = Some(number(word, value()?)?),
+                option if option.starts_with("--") => return Err(format!("no option is called {option}")),
+                path if typed.package.is_none() => typed.package = Some(path.into()),
+                path => return Err(format!("one package at a time, not also {path}")),
+            }
+        }
+        Ok(typed)
+    }
+}
+
+fn number(option: &str, text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{option} needs a number, not `{text}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Arguments::parse(&words)
+    }
+
+    #[test]
+    fn a_job_takes_a_package_and_options_in_any_order() {
+        let job = Job::Bench { warm_up: 2, runs: 9 };
+        let expected = Ok(Arguments { job, package: Some("m.epk".into()) });
+        assert_eq!(parse("bench m.epk --runs 9 --warm-up 2"), expected);
+        assert_eq!(parse("bench --warm-up 2 --runs 9 m.epk"), expected);
+    }
+
+    #[test]
+    fn bad_usage_is_named() {
+        for (line, word) in [
+            ("", "job"),
+            ("fly", "fly"),
+            ("bench --runs", "--runs"),
+            ("bench --runs many", "many"),
+            ("bench --speed 3", "--speed"),
+            ("info a.epk b.epk", "b.epk"),
+            ("run a.epk", "--input"),
+        ] {
+            assert!(parse(line).is_err_and(|message| message.contains(word)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Why a job on the device fails.
+
+use edgeprune_runtime::{OpenError, RunError, SessionError};
+use std::path::{Path, PathBuf};
+
+/// Why a job on the device fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Bytes that are not a package that this runtime can run.
+    #[error("the package: {0}")]
+    Open(#[from] OpenError),
+    /// A package that opens, but does not become a session.
+    #[error("the package: {0}")]
+    Session(#[from] SessionError),
+    /// An input or output that does not fit.
+    #[error("{0}")]
+    Run(#[from] RunError),
+    /// A file of samples that does not fit the network.
+    #[error("{}: {cause}", path.display())]
+    Samples {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The same input gave two outputs: broken memory or a broken processor.
+    #[error("run {run} gave other output bytes than the first on the same input: this machine does not compute reliably")]
+    NotRepeatable {
+        /// Which run.
+        run: u32,
+    },
+    /// A benchmark of no runs.
+    #[error("a benchmark needs at least one run")]
+    NoRuns,
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    pub(crate) fn samples(path: &Path, cause: impl Into<String>) -> Self {
+        Self::Samples {
+            path: path.to_path_buf(),
+            cause: cause.into(),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Runs, checks and measures a package under Linux.
+//!
+//! The device binary is these parts and a command line. The host tool uses them too, so that a
+//! figure of this machine and a figure of a board are measured in the same way.
+
+mod bench;
+mod error;
+mod network;
+mod npy;
+mod processor;
+mod samples;
+mod stopwatch;
+
+pub use bench::{BenchOptions, BenchReport, LatencyUs, LayerTime, bench, repeat};
+pub use error::Error;
+pub use network::{Digest, MAX_NODES, Network, digest, open};
+pub use npy::{Npy, write_f32};
+pub use processor::{machine, processor};
+pub use samples::{RunReport, Samples, run};

@@ -1,0 +1,198 @@
+//! Runs a network on samples from files.
+
+use crate::{Digest, Error, Network, Npy, digest, open, write_f32};
+use edgeprune_runtime::{Arena, Package};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The values of one model input over all samples.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Samples {
+    /// Real values, NHWC, sample after sample.
+    Real(Vec<f32>),
+    /// Bytes as the network's input holds them: codes, or floats.
+    Raw(Vec<u8>),
+}
+
+impl Samples {
+    /// Reads real values from a `.npy` file, bytes from any other.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no array.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(Error::io(path))?;
+        if path.extension().is_none_or(|extension| extension != "npy") {
+            return Ok(Self::Raw(bytes));
+        }
+        let npy = Npy::parse(&bytes).map_err(|cause| Error::samples(path, cause))?;
+        Ok(Self::Real(npy.values))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Real(values) => values.len(),
+            Self::Raw(bytes) => bytes.len(),
+        }
+    }
+
+    fn set(&self, network: &mut Network<'_, '_>, input: usize, sample: usize, size: usize) -> Result<(), Error> {
+        let range = sample * size..(sample + 1) * size;
+        match self {
+            Self::Real(values) => {
+                network.set_input_f32(input, values.get(range).unwrap_or_default())?;
+            }
+            Self::Raw(bytes) => network
+                .input(input)?
+                .copy_from_slice(bytes.get(range).unwrap_or_default()),
+        }
+        Ok(())
+    }
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Name of the model.
+    pub model: String,
+    /// Number of samples.
+    pub samples: usize,
+    /// SHA-256 over all output bytes.
+    pub output_sha256: String,
+    /// SHA-256 over each sample's output bytes.
+    pub sample_sha256: Vec<String>,
+}
+
+/// Runs every sample of `inputs` (a file for each model input) and writes `outputs` (a file for
+/// each of the first model outputs: real values to a `.npy`, bytes to any other).
+///
+/// # Errors
+/// Files that cannot be read or written, or do not fit the network.
+pub fn run(bytes: &[u8], inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<RunReport, Error> {
+    let package = Package::open(bytes)?;
+    let mut arena = Arena::new(package.arena_bytes());
+    let mut network = open(&package, arena.as_mut())?;
+    let files = Files::read(&mut network, inputs)?;
+    let mut writers = writers(&network, outputs)?;
+    let mut all = Digest::default();
+    let mut sample_sha256 = Vec::with_capacity(files.samples);
+    for sample in 0..files.samples {
+        files.set(&mut network, sample)?;
+        network.run(&mut ())?;
+        all.add(&network)?;
+        sample_sha256.push(digest(&network)?);
+        for (index, writer) in writers.iter_mut().enumerate() {
+            writer.add(&network, index)?;
+        }
+    }
+    for writer in &writers {
+        writer.finish(files.samples)?;
+    }
+    Ok(RunReport {
+        model: package.manifest().head.model.to_owned(),
+        samples: files.samples,
+        output_sha256: all.hex(),
+        sample_sha256,
+    })
+}
+
+/// The samples of every model input.
+struct Files {
+    inputs: Vec<(Samples, usize)>,
+    samples: usize,
+}
+
+impl Files {
+    fn read(network: &mut Network<'_, '_>, paths: &[PathBuf]) -> Result<Self, Error> {
+        let need = usize::from(network.package().manifest().head.counts.inputs);
+        let Some(first) = paths.first().filter(|_| paths.len() == need) else {
+            let path = paths.last().cloned().unwrap_or_else(|| "inputs".into());
+            let cause = format!("{} input file(s) given, the network has {need} input(s)", paths.len());
+            return Err(Error::Samples { path, cause });
+        };
+        let mut inputs = Vec::with_capacity(need);
+        let mut samples = None;
+        for (index, path) in paths.iter().enumerate() {
+            let values = Samples::read(path)?;
+            let size = size(network, index, &values)?;
+            let count = values.len() / size.max(1);
+            if count == 0 || count * size != values.len() {
+                let cause = format!("{} values are no whole number of samples of {size}", values.len());
+                return Err(Error::samples(path, cause));
+            }
+            if *samples.get_or_insert(count) != count {
+                let cause = format!("{count} samples, but {} has another number", first.display());
+                return Err(Error::samples(path, cause));
+            }
+            inputs.push((values, size));
+        }
+        Ok(Self {
+            inputs,
+            samples: samples.unwrap_or(0),
+        })
+    }
+
+    fn set(&self, network: &mut Network<'_, '_>, sample: usize) -> Result<(), Error> {
+        for (index, (values, size)) in self.inputs.iter().enumerate() {
+            values.set(network, index, sample, *size)?;
+        }
+        Ok(())
+    }
+}
+
+/// Values or bytes of one sample.
+fn size(network: &mut Network<'_, '_>, input: usize, samples: &Samples) -> Result<usize, Error> {
+    Ok(match samples {
+        Samples::Real(_) => network.input_info(input)?.elements(),
+        Samples::Raw(_) => network.input(input)?.len(),
+    })
+}
+
+/// Collects one model output.
+struct Writer {
+    path: PathBuf,
+    shape: Vec<usize>,
+    real: Option<Vec<f32>>,
+    raw: Vec<u8>,
+}
+
+fn writers(network: &Network<'_, '_>, paths: &[PathBuf]) -> Result<Vec<Writer>, Error> {
+    let writer = |(index, path): (usize, &PathBuf)| {
+        let port = network.output_info(index)?;
+        Ok(Writer {
+            path: path.clone(),
+            shape: port.shape.iter().map(|&dim| dim as usize).collect(),
+            real: path.extension().is_some_and(|e| e == "npy").then(Vec::new),
+            raw: Vec::new(),
+        })
+    };
+    paths.iter().enumerate().map(writer).collect()
+}
+
+impl Writer {
+    fn add(&mut self, network: &Network<'_, '_>, index: usize) -> Result<(), Error> {
+        match &mut self.real {
+            None => self.raw.extend_from_slice(network.output(index)?),
+            Some(values) => {
+                let start = values.len();
+                values.resize(start + self.shape.iter().product::<usize>(), 0.0);
+                network.output_f32(index, values.get_mut(start..).unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, samples: usize) -> Result<(), Error> {
+        let mut shape = self.shape.clone();
+        if let Some(batch) = shape.first_mut() {
+            *batch = samples;
+        }
+        let bytes = match &self.real {
+            Some(values) => write_f32(&shape, values),
+            None => self.raw.clone(),
+        };
+        let temporary = self.path.with_added_extension("part");
+        fs::write(&temporary, bytes).map_err(Error::io(&temporary))?;
+        fs::rename(&temporary, &self.path).map_err(Error::io(&self.path))
+    }
+}
