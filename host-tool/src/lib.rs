@@ -1,5 +1,6 @@
 //! From a trained network to a package that fits and runs on a small board.
 
+pub mod bench;
 pub mod build;
 pub mod calibrate;
 pub mod cli;

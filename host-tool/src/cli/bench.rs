@@ -1,13 +1,121 @@
 //! `edgeprune bench`.
 
+use super::board::BoardArg;
+use super::output;
 use crate::Error;
+use crate::bench::{self, BenchOptions};
+use crate::report::record::Bench;
+use std::path::PathBuf;
+
+/// Inferences of the emulator: its times mean little, its instructions need no repetition.
+const EMULATED: BenchOptions = BenchOptions {
+    warm_up: 0,
+    runs: 3,
+};
 
 /// Measure a package's speed on this machine or a board.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// The package.
+    #[arg(value_name = "MODEL.epk")]
+    package: PathBuf,
+    /// A board's name or TOML file; without it, this machine.
+    #[arg(long, value_name = "BOARD", requires = "emulate")]
+    board: Option<BoardArg>,
+    /// Run on the board's emulated core: counts instructions; times are the emulator's.
+    #[arg(long, requires = "board")]
+    emulate: bool,
+    /// Inferences that are timed [default: 50, emulated 3].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
+    /// Inferences before the first that is timed [default: 5, emulated 0].
+    #[arg(long, value_name = "N")]
+    warm_up: Option<u32>,
+    /// Threads.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
+    threads: u32,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
-        Err(Error::Usage("`bench` is not in this build".into()))
+        let defaults = match self.emulate {
+            true => EMULATED,
+            false => BenchOptions::default(),
+        };
+        let options = BenchOptions {
+            warm_up: self.warm_up.unwrap_or(defaults.warm_up),
+            runs: self.runs.unwrap_or(defaults.runs),
+        };
+        let record = match &self.board {
+            None => bench::host(&self.package, options)?,
+            Some(BoardArg { board }) => {
+                output::note(format!("building for {}, then emulating it", board.name));
+                bench::emulated(&self.package, board, options)?
+            }
+        };
+        match self.json {
+            true => output::print_json(&record),
+            false => output::print(&text(&record)),
+        }
     }
+}
+
+fn text(record: &Bench) -> String {
+    let latency = &record.latency_us;
+    let mut text = format!(
+        "{} on {} ({}), {} kernels\n",
+        record.identity.model, record.board, record.cpu, record.kernels
+    );
+    if let Some(instructions) = record.instructions_per_inference {
+        text += &format!(
+            "instructions   {} per inference\n",
+            output::human_count(instructions)
+        );
+    }
+    text += &format!(
+        "latency        min {}  p50 {}  p90 {}  p99 {}  ({} runs after {}){}\n",
+        ms(latency.min),
+        ms(latency.p50),
+        ms(latency.p90),
+        ms(latency.p99),
+        record.runs,
+        record.warm_up,
+        if record.emulated {
+            "  THE EMULATOR'S, not the board's"
+        } else {
+            ""
+        }
+    );
+    text += &format!(
+        "memory         {} arena, {} package\noutput         {}\n\n",
+        output::human_bytes(record.arena_bytes),
+        output::human_bytes(record.package_bytes),
+        record.output_sha256
+    );
+    text + &layers(record)
+}
+
+fn layers(record: &Bench) -> String {
+    let total: f64 = record.layers.iter().map(|layer| layer.us).sum();
+    let rows: Vec<Vec<String>> = record
+        .layers
+        .iter()
+        .map(|layer| {
+            vec![
+                layer.name.clone(),
+                layer.op.clone(),
+                ms(layer.us),
+                format!("{:.1} %", 100.0 * layer.us / total.max(f64::MIN_POSITIVE)),
+                output::human_count(layer.macs),
+            ]
+        })
+        .collect();
+    output::table(&["layer", "operator", "time", "share", "MACs"], &rows)
+}
+
+fn ms(us: f64) -> String {
+    format!("{:.3} ms", us / 1e3)
 }

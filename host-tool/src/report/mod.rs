@@ -229,6 +229,9 @@ pub(crate) mod tests {
             cpu: "cortex-a72".into(),
             emulated: true,
             runs: 10,
+            warm_up: 0,
+            kernels: String::new(),
+            cold_us: None,
             latency_us: Latency {
                 min: 90.0,
                 p50: 100.0,
@@ -244,6 +247,7 @@ pub(crate) mod tests {
                 us: 95.0,
                 macs: 5000,
             }],
+            output_sha256: String::new(),
         })
     }
 

@@ -111,6 +111,15 @@ pub struct Bench {
     pub emulated: bool,
     /// Number of inferences.
     pub runs: u64,
+    /// Inferences before the first that counts.
+    #[serde(default)]
+    pub warm_up: u64,
+    /// The runtime's set of kernels.
+    #[serde(default)]
+    pub kernels: String,
+    /// From the package's bytes to the first output, in microseconds.
+    #[serde(default)]
+    pub cold_us: Option<f64>,
     /// Time of one inference.
     pub latency_us: Latency,
     /// Instructions of one inference; `null` where nothing counts them.
@@ -122,6 +131,9 @@ pub struct Bench {
     pub package_bytes: u64,
     /// Nodes, in order of execution.
     pub layers: Vec<BenchLayer>,
+    /// SHA-256 over the output bytes for the benchmark's own input: the same on every machine.
+    #[serde(default)]
+    pub output_sha256: String,
 }
 
 /// Quantiles of a latency, in microseconds.

@@ -25,9 +25,17 @@ pub(crate) struct Arguments {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Job {
     Info,
-    Bench { warm_up: u32, runs: u32 },
-    Run { inputs: Vec<PathBuf>, outputs: Vec<PathBuf> },
-    Repeat { runs: u32 },
+    Bench {
+        warm_up: u32,
+        runs: u32,
+    },
+    Run {
+        inputs: Vec<PathBuf>,
+        outputs: Vec<PathBuf>,
+    },
+    Repeat {
+        runs: u32,
+    },
 }
 
 #[derive(Default)]
@@ -77,7 +85,9 @@ impl Typed {
                 "--output" => typed.outputs.push(value()?.into()),
                 "--runs" => typed.runs = Some(number(word, value()?)?),
                 "--warm-up" => typed.warm_up = Some(number(word, value()?)?),
-                option if option.starts_with("--") => return Err(format!("no option is called {option}")),
+                option if option.starts_with("--") => {
+                    return Err(format!("no option is called {option}"));
+                }
                 path if typed.package.is_none() => typed.package = Some(path.into()),
                 path => return Err(format!("one package at a time, not also {path}")),
             }
@@ -87,7 +97,8 @@ impl Typed {
 }
 
 fn number(option: &str, text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("{option} needs a number, not `{text}`"))
+    text.parse()
+        .map_err(|_| format!("{option} needs a number, not `{text}`"))
 }
 
 #[cfg(test)]
@@ -101,8 +112,14 @@ mod tests {
 
     #[test]
     fn a_job_takes_a_package_and_options_in_any_order() {
-        let job = Job::Bench { warm_up: 2, runs: 9 };
-        let expected = Ok(Arguments { job, package: Some("m.epk".into()) });
+        let job = Job::Bench {
+            warm_up: 2,
+            runs: 9,
+        };
+        let expected = Ok(Arguments {
+            job,
+            package: Some("m.epk".into()),
+        });
         assert_eq!(parse("bench m.epk --runs 9 --warm-up 2"), expected);
         assert_eq!(parse("bench --warm-up 2 --runs 9 m.epk"), expected);
     }
@@ -118,7 +135,10 @@ mod tests {
             ("info a.epk b.epk", "b.epk"),
             ("run a.epk", "--input"),
         ] {
-            assert!(parse(line).is_err_and(|message| message.contains(word)), "{line}");
+            assert!(
+                parse(line).is_err_and(|message| message.contains(word)),
+                "{line}"
+            );
         }
     }
 }

@@ -95,7 +95,7 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
     let began = Instant::now();
     let package = Package::open(bytes)?;
     let mut arena = Arena::new(package.arena_bytes());
-    let mut network = open(&package, arena.as_mut())?;
+    let mut network = open(&package, arena.bytes_mut())?;
     let inputs = inputs(&network)?;
     infer(&mut network, &inputs, &mut ())?;
     let cold_us = began.elapsed().as_secs_f64() * 1e6;
@@ -112,7 +112,11 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
     }
     Ok(BenchReport {
         model: package.manifest().head.model.to_owned(),
-        package_hash: package.hash().iter().map(|byte| format!("{byte:02x}")).collect(),
+        package_hash: package
+            .hash()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
         package_bytes: bytes.len() as u64,
         arena_bytes: package.arena_bytes() as u64,
         machine: processor::machine(),
@@ -136,7 +140,7 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
 pub fn repeat(bytes: &[u8], runs: u32) -> Result<String, Error> {
     let package = Package::open(bytes)?;
     let mut arena = Arena::new(package.arena_bytes());
-    let mut network = open(&package, arena.as_mut())?;
+    let mut network = open(&package, arena.bytes_mut())?;
     let inputs = inputs(&network)?;
     for _ in 0..runs {
         infer(&mut network, &inputs, &mut ())?;
@@ -166,7 +170,9 @@ fn inputs(network: &Network<'_, '_>) -> Result<Vec<Vec<u8>>, Error> {
             let port = network.input_info(index)?;
             let codes = (0..port.elements()).map(|_| noise.code());
             Ok(match port.dtype {
-                DType::F32 => codes.flat_map(|code| (f32::from(code) / 64.0).to_ne_bytes()).collect(),
+                DType::F32 => codes
+                    .flat_map(|code| (f32::from(code) / 64.0).to_ne_bytes())
+                    .collect(),
                 _ => codes.map(|code| code as u8).collect(),
             })
         })

@@ -33,7 +33,9 @@ pub enum Error {
         cause: String,
     },
     /// The same input gave two outputs: broken memory or a broken processor.
-    #[error("run {run} gave other output bytes than the first on the same input: this machine does not compute reliably")]
+    #[error(
+        "run {run} gave other output bytes than the first on the same input: this machine does not compute reliably"
+    )]
     NotRepeatable {
         /// Which run.
         run: u32,

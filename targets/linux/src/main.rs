@@ -13,7 +13,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The package that was there when this program was built; empty if there was none.
-static EMBEDDED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/package.epk")));
+static EMBEDDED: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/package.epk")));
 
 /// Puts bytes where the package format wants them.
 #[repr(C, align(64))]
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match with_package(arguments.package.as_deref(), |bytes| work(&arguments, bytes)) {
+    match with_package(arguments.package.as_deref(), |bytes| {
+        work(&arguments, bytes)
+    }) {
         Ok(text) => {
             println!("{text}");
             ExitCode::SUCCESS

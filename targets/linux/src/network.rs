@@ -14,7 +14,10 @@ pub type Network<'p, 'a> = Session<'p, 'a, MAX_NODES>;
 ///
 /// # Errors
 /// Too many nodes, or a constant that does not decode.
-pub fn open<'p, 'a>(package: &'p Package<'_>, arena: &'a mut [u8]) -> Result<Network<'p, 'a>, Error> {
+pub fn open<'p, 'a>(
+    package: &'p Package<'_>,
+    arena: &'a mut [u8],
+) -> Result<Network<'p, 'a>, Error> {
     Ok(Network::with_capacity(package, arena)?)
 }
 
@@ -36,7 +39,11 @@ impl Digest {
 
     /// In hexadecimal.
     pub fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 

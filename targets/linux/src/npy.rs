@@ -23,7 +23,9 @@ impl Npy {
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let (header, data) = split(bytes).ok_or("not a .npy file, or a cut one")?;
         if field(header, "fortran_order")? != "False" {
-            return Err("the array is in Fortran order: save it with `numpy.ascontiguousarray`".into());
+            return Err(
+                "the array is in Fortran order: save it with `numpy.ascontiguousarray`".into(),
+            );
         }
         let shape = shape(field(header, "shape")?)?;
         let values: Vec<f32> = match field(header, "descr")?.trim_matches(['\'', '"']) {
@@ -35,12 +37,19 @@ impl Npy {
                 .collect(),
             "|u1" => data.iter().map(|&byte| f32::from(byte)).collect(),
             "|i1" => data.iter().map(|&byte| f32::from(byte as i8)).collect(),
-            other => return Err(format!("elements of type {other}: want float32, uint8 or int8")),
+            other => {
+                return Err(format!(
+                    "elements of type {other}: want float32, uint8 or int8"
+                ));
+            }
         };
         let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         match elements == Some(values.len()) {
             true => Ok(Self { shape, values }),
-            false => Err(format!("{} elements do not fill the shape {shape:?}", values.len())),
+            false => Err(format!(
+                "{} elements do not fill the shape {shape:?}",
+                values.len()
+            )),
         }
     }
 }
@@ -53,7 +62,13 @@ pub fn write_f32(shape: &[usize], values: &[f32]) -> Vec<u8> {
     let padded = (prefix + header.len() + 1).next_multiple_of(ALIGNMENT) - prefix;
     header += &" ".repeat(padded - header.len() - 1);
     header.push('\n');
-    let mut bytes = [MAGIC, &[1, 0], &(padded as u16).to_le_bytes(), header.as_bytes()].concat();
+    let mut bytes = [
+        MAGIC,
+        &[1, 0],
+        &(padded as u16).to_le_bytes(),
+        header.as_bytes(),
+    ]
+    .concat();
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     bytes
 }
@@ -79,13 +94,18 @@ fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
 /// The text of one entry of the header, a Python dictionary.
 fn field<'h>(header: &'h str, name: &str) -> Result<&'h str, String> {
     let missing = || format!("the header has no {name}");
-    let (_, after) = header.split_once(&format!("'{name}':")).ok_or_else(missing)?;
+    let (_, after) = header
+        .split_once(&format!("'{name}':"))
+        .ok_or_else(missing)?;
     let after = after.trim_start();
     let end = match after.strip_prefix('(') {
         Some(tuple) => tuple.find(')').map(|end| end + 2),
         None => after.find([',', '}']),
     };
-    after.get(..end.ok_or_else(missing)?).map(str::trim).ok_or_else(missing)
+    after
+        .get(..end.ok_or_else(missing)?)
+        .map(str::trim)
+        .ok_or_else(missing)
 }
 
 fn shape(tuple: &str) -> Result<Vec<usize>, String> {
@@ -94,7 +114,10 @@ fn shape(tuple: &str) -> Result<Vec<usize>, String> {
         .split(',')
         .map(str::trim)
         .filter(|dim| !dim.is_empty())
-        .map(|dim| dim.parse().map_err(|_| format!("the shape {tuple} is not one")))
+        .map(|dim| {
+            dim.parse()
+                .map_err(|_| format!("the shape {tuple} is not one"))
+        })
         .collect()
 }
 
@@ -109,7 +132,13 @@ mod tests {
             let bytes = write_f32(&shape, &values);
             assert_eq!((bytes.len() - 24) % ALIGNMENT, 0);
             let read = Npy::parse(&bytes);
-            assert_eq!(read, Ok(Npy { shape, values: values.to_vec() }));
+            assert_eq!(
+                read,
+                Ok(Npy {
+                    shape,
+                    values: values.to_vec()
+                })
+            );
         }
     }
 
@@ -119,7 +148,10 @@ mod tests {
         let text = String::from_utf8_lossy(&file[10..file.len() - 4]).replace("<f4", "|u1");
         file.truncate(10);
         file.extend(text.bytes().chain([0, 1, 200, 255]));
-        assert_eq!(Npy::parse(&file).map(|npy| npy.values), Ok(vec![0.0, 1.0, 200.0, 255.0]));
+        assert_eq!(
+            Npy::parse(&file).map(|npy| npy.values),
+            Ok(vec![0.0, 1.0, 200.0, 255.0])
+        );
     }
 
     #[test]

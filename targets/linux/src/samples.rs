@@ -36,7 +36,13 @@ impl Samples {
         }
     }
 
-    fn set(&self, network: &mut Network<'_, '_>, input: usize, sample: usize, size: usize) -> Result<(), Error> {
+    fn set(
+        &self,
+        network: &mut Network<'_, '_>,
+        input: usize,
+        sample: usize,
+        size: usize,
+    ) -> Result<(), Error> {
         let range = sample * size..(sample + 1) * size;
         match self {
             Self::Real(values) => {
@@ -71,7 +77,7 @@ pub struct RunReport {
 pub fn run(bytes: &[u8], inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<RunReport, Error> {
     let package = Package::open(bytes)?;
     let mut arena = Arena::new(package.arena_bytes());
-    let mut network = open(&package, arena.as_mut())?;
+    let mut network = open(&package, arena.bytes_mut())?;
     let files = Files::read(&mut network, inputs)?;
     let mut writers = writers(&network, outputs)?;
     let mut all = Digest::default();
@@ -107,7 +113,10 @@ impl Files {
         let need = usize::from(network.package().manifest().head.counts.inputs);
         let Some(first) = paths.first().filter(|_| paths.len() == need) else {
             let path = paths.last().cloned().unwrap_or_else(|| "inputs".into());
-            let cause = format!("{} input file(s) given, the network has {need} input(s)", paths.len());
+            let cause = format!(
+                "{} input file(s) given, the network has {need} input(s)",
+                paths.len()
+            );
             return Err(Error::Samples { path, cause });
         };
         let mut inputs = Vec::with_capacity(need);
@@ -117,11 +126,17 @@ impl Files {
             let size = size(network, index, &values)?;
             let count = values.len() / size.max(1);
             if count == 0 || count * size != values.len() {
-                let cause = format!("{} values are no whole number of samples of {size}", values.len());
+                let cause = format!(
+                    "{} values are no whole number of samples of {size}",
+                    values.len()
+                );
                 return Err(Error::samples(path, cause));
             }
             if *samples.get_or_insert(count) != count {
-                let cause = format!("{count} samples, but {} has another number", first.display());
+                let cause = format!(
+                    "{count} samples, but {} has another number",
+                    first.display()
+                );
                 return Err(Error::samples(path, cause));
             }
             inputs.push((values, size));

@@ -37,8 +37,8 @@ impl Stopwatch {
     pub(crate) fn median_run(&self) -> &[u64] {
         let median = quantile(&self.sorted(), 0.5);
         let run = self.runs.iter().position(|&run| run == median).unwrap_or(0);
-        let nodes = self.times.chunks_exact(self.nodes.max(1));
-        nodes.skip(run).next().unwrap_or_default()
+        let mut nodes = self.times.chunks_exact(self.nodes.max(1));
+        nodes.nth(run).unwrap_or_default()
     }
 }
 
