@@ -8,6 +8,7 @@ pub mod dataset;
 pub mod doctor;
 mod error;
 pub mod graph;
+pub mod import;
 pub mod quantize;
 pub mod report;
 

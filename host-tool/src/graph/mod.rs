@@ -3,6 +3,17 @@
 //! Every importer lowers to this, every later stage reads only this. The operators mirror those of
 //! the package ([`edgeprune_format::manifest::Op`]), with the constants inside.
 
+mod execute;
+mod patches;
+mod unary;
+mod validate;
+
+pub(crate) use execute::resize_taps;
+pub use execute::{evaluate, evaluate_into, run, run_with};
+pub(crate) use patches::POINT;
+pub use patches::Patches;
+pub use unary::unary;
+
 pub use edgeprune_format::manifest::{
     Activation, BinaryKind, Layout, ResizeCoordinates, ResizeKind, UnaryKind, Window,
 };
@@ -218,5 +229,39 @@ impl Graph {
         node.op
             .linear()
             .map_or(0, |linear| positions * linear.weights.len() as u64)
+    }
+
+    /// For each tensor, the index of the last node that reads it. Graph outputs are read after the
+    /// last node; `None` is a tensor that nothing reads.
+    pub fn last_use(&self) -> Vec<Option<usize>> {
+        let mut last = vec![None; self.tensors.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            for &input in &node.inputs {
+                last[input] = Some(index);
+            }
+        }
+        for port in &self.outputs {
+            last[port.tensor] = Some(self.nodes.len());
+        }
+        last
+    }
+
+    /// For each tensor, how many nodes and graph outputs read it.
+    pub fn uses(&self) -> Vec<usize> {
+        let mut uses = vec![0; self.tensors.len()];
+        let read = self.nodes.iter().flat_map(|node| &node.inputs);
+        for &id in read.chain(self.outputs.iter().map(|port| &port.tensor)) {
+            uses[id] += 1;
+        }
+        uses
+    }
+
+    /// For each tensor, the index of the node that computes it; `None` for graph inputs.
+    pub fn producers(&self) -> Vec<Option<usize>> {
+        let mut producers = vec![None; self.tensors.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            producers[node.output] = Some(index);
+        }
+        producers
     }
 }

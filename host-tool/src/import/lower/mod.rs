@@ -1,0 +1,290 @@
+//! From tract's operators to ours, one node at a time, in order of execution.
+
+mod constant;
+mod elementwise;
+mod layout;
+mod linear;
+mod reduce;
+mod shape;
+mod window;
+
+use super::parse::Format;
+use crate::graph::{Graph, Layout, Node, Op, Port, Shape, TensorId, TensorInfo};
+use constant::Constant;
+use layout::Lowered;
+use std::collections::HashMap;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops;
+use tract_onnx::tract_hir::internal::*;
+
+/// Lowers a decluttered model. Name and hash are left empty.
+///
+/// # Errors
+/// Every node that cannot be lowered: `name (type): why`.
+pub(super) fn lower(model: &TypedModel, format: Format) -> Result<Graph, Vec<String>> {
+    let mut lowering = Lowering {
+        model,
+        format,
+        builder: Builder::default(),
+        values: HashMap::new(),
+    };
+    let mut refused = Vec::new();
+    let order = model
+        .eval_order()
+        .map_err(|error| vec![error.to_string()])?;
+    for id in order {
+        let node = model.node(id);
+        if let Err(why) = lowering.node(node) {
+            refused.push(format!("{} ({}): {why}", node.name, node.op.name()));
+            lowering.stand_in(node);
+        }
+    }
+    for index in 0..model.outputs.len() {
+        if let Err(why) = lowering.output(index) {
+            refused.push(format!("output {index}: {why}"));
+        }
+    }
+    if refused.is_empty() {
+        Ok(lowering.builder.graph)
+    } else {
+        Err(refused)
+    }
+}
+
+/// The graph that grows.
+struct Builder {
+    graph: Graph,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            graph: Graph {
+                name: String::new(),
+                source_hash: [0; 32],
+                source_bytes: 0,
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+                tensors: Vec::new(),
+                nodes: Vec::new(),
+            },
+        }
+    }
+}
+
+impl Builder {
+    fn tensor(&mut self, shape: Shape) -> TensorId {
+        self.graph.tensors.push(TensorInfo { shape });
+        self.graph.tensors.len() - 1
+    }
+
+    /// Appends a node and returns its output.
+    fn node(&mut self, name: &str, op: Op, inputs: Vec<TensorId>, shape: Shape) -> TensorId {
+        let output = self.tensor(shape);
+        self.graph.nodes.push(Node {
+            name: name.to_string(),
+            op,
+            inputs,
+            output,
+        });
+        output
+    }
+
+    /// Appends a node whose output has the shape of its first input.
+    fn same_shape(&mut self, name: &str, op: Op, inputs: Vec<TensorId>) -> TensorId {
+        let shape = self.graph.shape(inputs[0]);
+        self.node(name, op, inputs, shape)
+    }
+}
+
+/// A lowering in progress.
+struct Lowering<'m> {
+    model: &'m TypedModel,
+    format: Format,
+    builder: Builder,
+    values: HashMap<OutletId, Lowered>,
+}
+
+impl Lowering<'_> {
+    fn node(&mut self, node: &TypedNode) -> Result<(), String> {
+        if node.op_is::<ops::source::TypedSource>() {
+            return self.source(node);
+        }
+        let constant = |slot| self.constant(OutletId::new(node.id, slot)).is_some();
+        if (0..node.outputs.len()).all(constant) {
+            return Ok(());
+        }
+        if node.outputs.len() != 1 {
+            return Err("it has several outputs".into());
+        }
+        let datum = node.outputs[0].fact.datum_type;
+        if datum != DatumType::F32 {
+            return Err(format!("it computes {datum:?}, and only f32 is supported"));
+        }
+        let value = self.lower(node)?;
+        self.values.insert(node.id.into(), value);
+        Ok(())
+    }
+
+    fn lower(&mut self, node: &TypedNode) -> Result<Lowered, String> {
+        let op: &dyn TypedOp = node.op.as_ref();
+        if let Some(op) = op.downcast_ref::<ops::cnn::Conv>() {
+            self.conv(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::einsum::EinSum>() {
+            self.einsum(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::binary::TypedBinOp>() {
+            self.binary(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::element_wise::ElementWiseOp>() {
+            self.unary(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::cnn::MaxPool>() {
+            self.max_pool(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::cnn::SumPool>() {
+            self.sum_pool(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::nn::Reduce>() {
+            self.reduce(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::nn::Softmax>() {
+            self.softmax(node, op)
+        } else if let Some(op) = op.downcast_ref::<AxisOp>() {
+            self.axis_op(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::array::TypedConcat>() {
+            self.concat(node, op.axis)
+        } else if let Some(op) = op.downcast_ref::<ops::array::Slice>() {
+            self.slice(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::Downsample>() {
+            self.downsample(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::array::Pad>() {
+            self.pad(node, op)
+        } else if let Some(op) = op.downcast_ref::<ops::nn::resize::Resize>() {
+            self.resize(node, op)
+        } else if op.is::<ops::nn::resize::NearestUpsample>() {
+            self.upsample(node)
+        } else if op.is::<ops::identity::Identity>() || op.is::<ops::array::MultiBroadcastTo>() {
+            self.identity(node)
+        } else if op.is::<ops::array::FiniteReshape>() {
+            self.full_reshape(node)
+        } else {
+            Err("edgeprune has no such operator".into())
+        }
+    }
+
+    /// After a refusal: a value of the right shape, so that later nodes can be looked at too.
+    fn stand_in(&mut self, node: &TypedNode) {
+        for slot in 0..node.outputs.len() {
+            let outlet = OutletId::new(node.id, slot);
+            if let Ok(dims) = self.dims(outlet) {
+                let tensor = self.builder.tensor([1, 1, 1, dims.iter().product()]);
+                self.values
+                    .insert(outlet, Lowered::row_major(tensor, &dims));
+            }
+        }
+    }
+
+    fn source(&mut self, node: &TypedNode) -> Result<(), String> {
+        let dims = self.dims(node.id.into())?;
+        let layout = match dims.as_slice() {
+            &[_, first, _, last] if first > 4 && last <= 4 => Layout::Nhwc,
+            [_, _, _, _] => self.format.layout(),
+            _ => Layout::Nhwc,
+        };
+        let parts = port_axes(&dims, layout);
+        let shape = port_shape(&dims, &parts);
+        let tensor = self.builder.tensor(shape);
+        self.values.insert(
+            node.id.into(),
+            Lowered::ordered(tensor, &dims, &parts.concat()),
+        );
+        self.builder.graph.inputs.push(Port {
+            name: node.name.clone(),
+            tensor,
+            source_shape: dims.clone(),
+            layout,
+        });
+        let elements = dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
+        match elements {
+            Some(n) if n > 0 && n <= 1 << 28 => Ok(()),
+            _ => Err(format!("an input of dimensions {dims:?}")),
+        }
+    }
+
+    fn output(&mut self, index: usize) -> Result<(), String> {
+        let outlet = self.model.outputs[index];
+        let node = self.model.node(outlet.node);
+        let label = self
+            .model
+            .outlet_label(outlet)
+            .unwrap_or(&node.name)
+            .to_string();
+        let value = self
+            .values
+            .get(&outlet)
+            .cloned()
+            .ok_or("it is a constant")?;
+        let dims = value.dims();
+        let layout = self.output_layout(&value, &dims);
+        let parts = port_axes(&dims, layout);
+        let tensor =
+            self.builder
+                .arrange_axes(&value, [&parts[0], &parts[1], &parts[2]], &node.name);
+        self.builder.graph.outputs.push(Port {
+            name: label,
+            tensor,
+            source_shape: dims,
+            layout,
+        });
+        Ok(())
+    }
+
+    /// The layout that needs no transpose, if there is one.
+    fn output_layout(&self, value: &Lowered, dims: &[usize]) -> Layout {
+        let native = self.format.layout();
+        let fits = |layout| {
+            let order = value.atoms_of(&port_axes(dims, layout).concat());
+            order.into_iter().eq(0..value.atoms.len())
+        };
+        if dims.len() != 4 || (!fits(native) && fits(Layout::Nhwc)) {
+            Layout::Nhwc
+        } else {
+            native
+        }
+    }
+
+    /// The lowered value of an input of a node.
+    fn input(&self, node: &TypedNode, slot: usize) -> Result<Lowered, String> {
+        let outlet = node.inputs.get(slot).ok_or("an input is missing")?;
+        let value = self.values.get(outlet).cloned();
+        value.ok_or_else(|| format!("input {slot} is a constant"))
+    }
+
+    /// The constant value of an outlet, if it has one.
+    fn constant(&self, outlet: OutletId) -> Option<Constant> {
+        let fact = self.model.outlet_fact(outlet).ok()?;
+        Constant::new(fact.konst.as_deref()?)
+    }
+
+    fn dims(&self, outlet: OutletId) -> Result<Vec<usize>, String> {
+        let fact = self
+            .model
+            .outlet_fact(outlet)
+            .map_err(|error| error.to_string())?;
+        let sizes = fact.shape.as_concrete();
+        sizes
+            .map(<[usize]>::to_vec)
+            .ok_or_else(|| "a dimension is not fixed".into())
+    }
+}
+
+/// tract's axes that make up the height, width and channels of an input or output. The batch is
+/// left out; ranks other than 4 keep the order of their elements.
+fn port_axes(dims: &[usize], layout: Layout) -> [Vec<usize>; 3] {
+    match (dims.len(), layout) {
+        (4, Layout::Nchw) => [vec![0, 2], vec![3], vec![1]],
+        (0, _) => [vec![], vec![], vec![]],
+        (1, _) => [vec![], vec![], vec![0]],
+        (rank, _) => [(0..rank - 2).collect(), vec![rank - 2], vec![rank - 1]],
+    }
+}
+
+fn port_shape(dims: &[usize], parts: &[Vec<usize>; 3]) -> Shape {
+    let size = |axes: &[usize]| axes.iter().map(|&axis| dims[axis]).product::<usize>();
+    [1, size(&parts[0]), size(&parts[1]), size(&parts[2])]
+}

@@ -1,0 +1,132 @@
+//! Operators that slide a window: convolutions and poolings.
+
+use super::Lowering;
+use super::layout::Lowered;
+use crate::graph::{Op, UnaryKind, Window};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::cnn::{MaxPool, PoolSpec, SumPool};
+
+/// Where a window slides.
+pub(super) struct Spatial {
+    pub(super) window: Window,
+    /// tract's axes of height, width and channels.
+    axes: [Option<usize>; 3],
+    /// Height and width of the output.
+    out: [usize; 2],
+    /// Height and width of the input.
+    size: [usize; 2],
+}
+
+impl Lowering<'_> {
+    /// Reads a pool specification for an input. One spatial dimension is the width.
+    pub(super) fn spatial(&self, spec: &PoolSpec, value: &Lowered) -> Result<Spatial, String> {
+        let dims = value.dims();
+        let shape = spec
+            .data_format
+            .shape(dims.as_slice())
+            .map_err(|error| error.to_string())?;
+        let hw: Vec<usize> = shape.hw_axes().collect();
+        let padding = spec.computed_padding(shape.hw_dims());
+        if hw.len() > 2 {
+            return Err("a window over more than two dimensions".into());
+        }
+        if shape.n_axis().is_some_and(|axis| dims[axis] != 1) {
+            return Err("a batch other than 1: export the network with batch 1".into());
+        }
+        let missing = 2 - hw.len();
+        let mut spatial = Spatial {
+            window: crate::graph::POINT,
+            axes: [None, None, Some(shape.c_axis())],
+            out: [1, 1],
+            size: [1, 1],
+        };
+        for (from, to) in (missing..2).enumerate() {
+            spatial.axes[to] = Some(hw[from]);
+            spatial.size[to] = dims[hw[from]];
+            spatial.out[to] = padding[from].convoluted;
+            spatial.window.kernel[to] = narrow(spec.kernel_shape[from])?;
+            spatial.window.stride[to] = narrow(spec.stride(from))?;
+            spatial.window.dilation[to] = narrow(spec.dilation(from))?;
+            spatial.window.pad[to] = narrow(padding[from].pad_before)?;
+        }
+        Ok(spatial)
+    }
+
+    /// Appends a node that slides a window over `value`.
+    pub(super) fn windowed(
+        &mut self,
+        node: &TypedNode,
+        spatial: &Spatial,
+        value: &Lowered,
+        op: Op,
+        channels: usize,
+    ) -> Lowered {
+        let parts = spatial
+            .axes
+            .map(|axis| axis.into_iter().collect::<Vec<_>>());
+        let input = self
+            .builder
+            .arrange_axes(value, [&parts[0], &parts[1], &parts[2]], &node.name);
+        let shape = match op {
+            Op::Mean => [1, 1, 1, channels],
+            _ => [1, spatial.out[0], spatial.out[1], channels],
+        };
+        let tensor = self.builder.node(&node.name, op, vec![input], shape);
+        let mut dims = vec![1; value.axes.len()];
+        for (axis, size) in spatial.axes.iter().zip(&shape[1..]) {
+            if let Some(axis) = *axis {
+                dims[axis] = *size;
+            }
+        }
+        Lowered::ordered(
+            tensor,
+            &dims,
+            &spatial.axes.iter().flatten().copied().collect::<Vec<_>>(),
+        )
+    }
+
+    pub(super) fn max_pool(&mut self, node: &TypedNode, op: &MaxPool) -> Result<Lowered, String> {
+        if op.with_index_outputs.is_some() {
+            return Err("max pooling that also gives indices".into());
+        }
+        let value = self.input(node, 0)?;
+        let spatial = self.spatial(&op.pool_spec, &value)?;
+        let window = spatial.window;
+        Ok(self.windowed(
+            node,
+            &spatial,
+            &value,
+            Op::MaxPool2d { window },
+            op.pool_spec.output_channels,
+        ))
+    }
+
+    pub(super) fn sum_pool(&mut self, node: &TypedNode, op: &SumPool) -> Result<Lowered, String> {
+        let value = self.input(node, 0)?;
+        let spatial = self.spatial(&op.pool_spec, &value)?;
+        let kernel = spatial.window.kernel.map(usize::from);
+        let whole = spatial.out == [1, 1] && kernel == spatial.size && spatial.window.pad == [0, 0];
+        let pool = if whole {
+            Op::Mean
+        } else {
+            Op::AveragePool2d {
+                window: spatial.window,
+                count_include_pad: op.count_include_pad || !op.normalize,
+            }
+        };
+        let pooled = self.windowed(node, &spatial, &value, pool, op.pool_spec.output_channels);
+        if op.normalize {
+            return Ok(pooled);
+        }
+        let a = (kernel[0] * kernel[1]) as f32;
+        let kind = UnaryKind::Affine { a, b: 0.0 };
+        let sum = self
+            .builder
+            .same_shape(&node.name, Op::Unary { kind }, vec![pooled.tensor]);
+        Ok(pooled.with_tensor(sum))
+    }
+}
+
+fn narrow(value: usize) -> Result<u16, String> {
+    u16::try_from(value).map_err(|_| format!("a window of {value} elements"))
+}

@@ -1,0 +1,44 @@
+//! Reads ONNX and TFLite networks: tract parses, infers and folds; [`lower`] turns its operators
+//! into ours; [`simplify`] folds and fuses. No tract type leaves this folder.
+
+mod guard;
+mod lower;
+mod names;
+mod parse;
+mod simplify;
+mod verify;
+
+pub use verify::{OutputError, Reference, Verification, compare, verify};
+
+use crate::Error;
+use crate::graph::Graph;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Reads a network from an ONNX or TFLite file, with the batch fixed to 1.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is not a valid network, and
+/// [`Error::Unsupported`] with every operator that edgeprune does not know.
+pub fn load(path: &Path) -> Result<Graph, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let (model, format) = parse::parse(path, &bytes)?;
+    let lowered = guard::guard(path, || Ok(lower::lower(&model, format)))?;
+    let mut graph = lowered.map_err(|nodes| Error::Unsupported {
+        path: path.to_path_buf(),
+        nodes,
+    })?;
+    graph.name = path.file_stem().map_or_else(
+        || "model".into(),
+        |stem| stem.to_string_lossy().into_owned(),
+    );
+    graph.source_hash = Sha256::digest(&bytes).into();
+    graph.source_bytes = bytes.len() as u64;
+    simplify::simplify(&mut graph);
+    names::shorten(&mut graph);
+    graph.validate().map_err(|cause| Error::Model {
+        path: path.to_path_buf(),
+        cause: format!("{cause}; this is a defect of the import, please report it with the model"),
+    })?;
+    Ok(graph)
+}

@@ -1,0 +1,98 @@
+//! Nodes that do nothing or that nothing reads, and the numbering of tensors.
+
+use super::Links;
+use crate::graph::{Graph, Op, TensorId, UnaryKind};
+
+/// Removes a node whose output nothing reads.
+pub(super) fn drop_unused(graph: &mut Graph) -> bool {
+    let uses = graph.uses();
+    let before = graph.nodes.len();
+    graph.nodes.retain(|node| uses[node.output] > 0);
+    graph.nodes.len() != before
+}
+
+/// Removes a node whose output is its input.
+pub(super) fn drop_identity(graph: &mut Graph) -> bool {
+    let found = graph.nodes.iter().position(|node| {
+        let same_shape =
+            node.inputs.len() == 1 && graph.shape(node.inputs[0]) == graph.shape(node.output);
+        same_shape && is_identity(&node.op)
+    });
+    let Some(index) = found else { return false };
+    let node = graph.nodes.remove(index);
+    redirect(graph, node.output, node.inputs[0]);
+    true
+}
+
+/// For an operator whose input and output have the same dimensions.
+fn is_identity(op: &Op) -> bool {
+    match op {
+        Op::Reshape | Op::Pad { .. } | Op::Slice { .. } => true,
+        Op::Concat { .. } | Op::Resize { .. } => true,
+        Op::Transpose { perm } => *perm == [0, 1, 2, 3],
+        Op::Unary {
+            kind: UnaryKind::Affine { a, b },
+        } => (a - 1.0).abs() < 1e-6 && *b == 0.0,
+        Op::Unary {
+            kind: UnaryKind::Clamp { min, max },
+        } => *min == f32::NEG_INFINITY && *max == f32::INFINITY,
+        _ => false,
+    }
+}
+
+/// Merges a reshape into a reshape and a transpose into a transpose.
+pub(super) fn merge_movements(graph: &mut Graph) -> bool {
+    let links = Links::new(graph);
+    let found = graph.nodes.iter().enumerate().find_map(|(index, node)| {
+        let (_, previous) = links.producer(graph, node.inputs[0])?;
+        let op = match (&previous.op, &node.op) {
+            (Op::Reshape, Op::Reshape) => Op::Reshape,
+            (Op::Transpose { perm: first }, Op::Transpose { perm: second }) => Op::Transpose {
+                perm: second.map(|axis| first[axis]),
+            },
+            _ => return None,
+        };
+        Some((index, op, previous.inputs[0]))
+    });
+    let Some((index, op, input)) = found else {
+        return false;
+    };
+    graph.nodes[index].op = op;
+    graph.nodes[index].inputs[0] = input;
+    true
+}
+
+/// Every reader of `from` reads `to` instead.
+pub(super) fn redirect(graph: &mut Graph, from: TensorId, to: TensorId) {
+    let inputs = graph.nodes.iter_mut().flat_map(|node| &mut node.inputs);
+    let outputs = graph.outputs.iter_mut().map(|port| &mut port.tensor);
+    for id in inputs.chain(outputs) {
+        if *id == from {
+            *id = to;
+        }
+    }
+}
+
+/// Leaves out tensors that are gone; the others are numbered in order of execution.
+pub(super) fn renumber(graph: &mut Graph) {
+    let inputs = graph.inputs.iter().map(|port| port.tensor);
+    let order: Vec<TensorId> = inputs
+        .chain(graph.nodes.iter().map(|node| node.output))
+        .collect();
+    let mut number = vec![0; graph.tensors.len()];
+    for (new, &old) in order.iter().enumerate() {
+        number[old] = new;
+    }
+    graph.tensors = order
+        .iter()
+        .map(|&old| graph.tensors[old].clone())
+        .collect();
+    for node in &mut graph.nodes {
+        node.inputs
+            .iter_mut()
+            .chain([&mut node.output])
+            .for_each(|id| *id = number[*id]);
+    }
+    let ports = graph.inputs.iter_mut().chain(&mut graph.outputs);
+    ports.for_each(|port| port.tensor = number[port.tensor]);
+}
