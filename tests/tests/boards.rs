@@ -1,0 +1,300 @@
+//! Boards: the device binary is built for each core, and computes there what it computes here.
+//!
+//! Without a cross toolchain these tests say so and pass, except where `CI=true`.
+
+#[path = "../../device-runtime/tests/network/mod.rs"]
+mod network;
+
+use edgeprune::bench::{self, BenchOptions};
+use edgeprune::dataset::Dataset;
+use edgeprune::graph::{Layout, Port};
+use edgeprune::{build, doctor};
+use edgeprune_boards::Board;
+use edgeprune_format::manifest::{Activation, DType, Op, Quantization, Window};
+use network::{Network, Random, linear};
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// One board for each emulated core.
+fn cores() -> Vec<&'static Board> {
+    let mut cores: Vec<&Board> = Vec::new();
+    for board in edgeprune_boards::all() {
+        if !cores.iter().any(|seen| seen.emulator == board.emulator) {
+            cores.push(board);
+        }
+    }
+    cores
+}
+
+/// Whether boards can be built for and emulated here.
+fn toolchain_is_there() -> Result<bool, edgeprune::Error> {
+    let diagnosis = doctor::examine(&cores())?;
+    let missing = diagnosis.checks.iter().filter(|c| c.problem.is_some());
+    let missing: Vec<&str> = missing.map(|check| check.what.as_str()).collect();
+    if missing.is_empty() {
+        return Ok(true);
+    }
+    let message = format!("boards are not tested, missing: {}", missing.join(", "));
+    assert!(std::env::var_os("CI").is_none(), "{message}");
+    eprintln!("{message} (`cargo xtask setup` installs it)");
+    Ok(false)
+}
+
+fn edgeprune(arguments: &[&str]) -> std::io::Result<Output> {
+    Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        .args(arguments)
+        .output()
+}
+
+/// A package of an int8 network: convolution, depthwise convolution, mean, classifier, softmax.
+fn package(folder: &Path) -> std::io::Result<PathBuf> {
+    let mut random = Random::new(7);
+    let mut net = Network::default();
+    let window = |stride| Window {
+        kernel: [3, 3],
+        stride: [stride; 2],
+        dilation: [1, 1],
+        pad: [1, 1],
+    };
+    let mut constants = |net: &mut Network, shape: [u32; 4], outputs: usize| {
+        let scales: Vec<f32> = (0..outputs).map(|_| 0.004 + 0.01 * random.unit()).collect();
+        let quantization = net.scales(&scales);
+        let codes = random.codes(shape.iter().product::<u32>() as usize);
+        let codes: Vec<i8> = codes.iter().map(|&code| code.max(-127)).collect();
+        let weights = net.constant_codes(shape, quantization, &codes);
+        let bias: Vec<i32> = (0..outputs)
+            .map(|_| random.range(-900, 900) as i32)
+            .collect();
+        let bias = net.constant_words(&bias);
+        linear(weights, Some(bias), Activation::Relu)
+    };
+    let input = net.codes([1, 20, 20, 3], 0.02, -5);
+    let wide = net.codes([1, 10, 10, 24], 0.11, -128);
+    let deep = net.codes([1, 10, 10, 24], 0.23, -128);
+    let pooled = net.codes([1, 1, 1, 24], 0.2, -128);
+    let scores = net.codes([1, 1, 1, 10], 0.3, 3);
+    let shares = net.activation(DType::F32, [1, 1, 1, 10], Quantization::None);
+    net.input(input);
+    net.output(shares);
+    let linear = constants(&mut net, [24, 3, 3, 3], 24);
+    let op = Op::Conv2d {
+        linear,
+        window: window(2),
+        groups: 1,
+    };
+    net.node(op, &[input], wide);
+    let linear = constants(&mut net, [1, 3, 3, 24], 24);
+    let op = Op::DepthwiseConv2d {
+        linear,
+        window: window(1),
+    };
+    net.node(op, &[wide], deep);
+    net.node(Op::Mean, &[deep], pooled);
+    let linear = constants(&mut net, [10, 1, 1, 24], 10);
+    net.node(Op::FullyConnected { linear }, &[pooled], scores);
+    net.node(Op::Softmax, &[scores], shares);
+    let path = folder.join("small.epk");
+    fs::write(&path, net.package())?;
+    Ok(path)
+}
+
+fn samples() -> Dataset {
+    let input = Port {
+        name: "input".into(),
+        tensor: 0,
+        source_shape: vec![1, 20, 20, 3],
+        layout: Layout::Nhwc,
+    };
+    Dataset::synthetic(16, None, &[input])
+}
+
+#[test]
+fn every_core_computes_the_bytes_that_the_host_computes() -> TestResult {
+    if !toolchain_is_there()? {
+        return Ok(());
+    }
+    let folder = TempDir::new()?;
+    let package = package(folder.path())?;
+    for parity in bench::parity(&package, &samples(), 16, &cores())? {
+        assert_eq!(parity.samples, 16);
+        assert!(parity.holds(), "{parity:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_emulated_benchmark_counts_the_same_instructions_every_time() -> TestResult {
+    if !toolchain_is_there()? {
+        return Ok(());
+    }
+    let folder = TempDir::new()?;
+    let package = package(folder.path())?;
+    let once = BenchOptions {
+        warm_up: 0,
+        runs: 1,
+    };
+    let here = bench::host(&package, once)?;
+    for board in cores() {
+        let first = bench::emulated(&package, board, once)?;
+        let again = bench::emulated(&package, board, once)?;
+        assert!(first.emulated && first.board == board.id && first.cpu == board.cpu.core);
+        assert!(first.instructions_per_inference > Some(10_000));
+        assert_eq!(
+            first.instructions_per_inference,
+            again.instructions_per_inference
+        );
+        assert_eq!(first.output_sha256, here.output_sha256, "{}", board.id);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_benchmark_names_every_layer_and_its_multiply_accumulates() -> TestResult {
+    let folder = TempDir::new()?;
+    let package = package(folder.path())?;
+    let path = package.to_string_lossy();
+    let output = edgeprune(&["bench", &path, "--runs", "7", "--warm-up", "1", "--json"])?;
+    assert!(output.status.success(), "{output:?}");
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let layers = record["layers"].as_array().ok_or("no layers")?;
+    let macs: Vec<_> = layers.iter().map(|layer| layer["macs"].as_u64()).collect();
+    let expected = [24 * 27 * 100, 9 * 24 * 100, 0, 240, 0].map(Some);
+    assert_eq!(macs, expected);
+    let latency = |name: &str| record["latency_us"][name].as_f64().unwrap_or(0.0);
+    assert!(0.0 < latency("min") && latency("min") <= latency("p50"));
+    assert!(latency("p50") <= latency("p90") && latency("p90") <= latency("p99"));
+    assert_eq!(record["board"], "host");
+    assert_eq!(record["runs"], 7);
+    assert_eq!(record["package_bytes"], fs::metadata(&package)?.len());
+    assert!(record["arena_bytes"].as_u64() > Some(0));
+    assert!(record["instructions_per_inference"].is_null());
+    Ok(())
+}
+
+#[test]
+fn an_embedded_package_runs_from_one_static_file() -> TestResult {
+    if !toolchain_is_there()? {
+        return Ok(());
+    }
+    let folder = TempDir::new()?;
+    let package = package(folder.path())?;
+    let binary = folder.path().join("device");
+    let board = cores()[0];
+    let (model, output) = (package.to_string_lossy(), binary.to_string_lossy());
+    let built = edgeprune(&[
+        "build", &model, "--board", &board.id, "-o", &output, "--json",
+    ])?;
+    assert!(built.status.success(), "{built:?}");
+    let built: serde_json::Value = serde_json::from_slice(&built.stdout)?;
+    assert_eq!(built["binary_bytes"], fs::metadata(&binary)?.len());
+    fs::remove_file(&package)?;
+    let emulator = &build::toolchain(board)?.emulator;
+    let run = Command::new(emulator)
+        .args(["-cpu", &board.emulator.cpu])
+        .args([&*output, "bench", "--runs", "2"])
+        .output()?;
+    assert!(run.status.success(), "{run:?}");
+    let report: serde_json::Value = serde_json::from_slice(&run.stdout)?;
+    assert_eq!(report["model"], "test");
+    assert_eq!(
+        report["package_bytes"].as_u64(),
+        Some(fs::metadata(self::package(folder.path())?)?.len())
+    );
+    Ok(())
+}
+
+#[test]
+fn the_device_refuses_a_damaged_package_with_one_line() -> TestResult {
+    if !toolchain_is_there()? {
+        return Ok(());
+    }
+    let folder = TempDir::new()?;
+    let path = package(folder.path())?;
+    let bytes = fs::read(&path)?;
+    fs::write(&path, &bytes[..bytes.len() / 2])?;
+    let board = cores()[0];
+    let binary = build::shared_device_binary(board)?;
+    let run = Command::new(&build::toolchain(board)?.emulator)
+        .arg(&binary)
+        .arg("bench")
+        .arg(&path)
+        .output()?;
+    let message = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(
+        message.lines().count() == 1 && message.contains("cut"),
+        "{message}"
+    );
+    Ok(())
+}
+
+#[test]
+fn doctor_names_what_is_missing_and_the_command_that_installs_it() -> TestResult {
+    let board = &cores()[0].id;
+    let bare = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        .args(["doctor", "--board", board, "--json"])
+        .env("PATH", "")
+        .output()?;
+    assert_eq!(bare.status.code(), Some(1));
+    let diagnosis: serde_json::Value = serde_json::from_slice(&bare.stdout)?;
+    assert_eq!(diagnosis["complete"], false);
+    let checks = diagnosis["checks"].as_array().ok_or("no checks")?;
+    for check in checks.iter().filter(|check| check["problem"].is_string()) {
+        let remedies = check["remedies"].as_array().ok_or("no remedies")?;
+        assert!(!remedies.is_empty(), "{check}");
+    }
+    let commands = diagnosis.to_string();
+    for word in ["apt-get install", "gcc-aarch64-linux-gnu", "qemu-user"] {
+        assert!(commands.contains(word), "{word}: {commands}");
+    }
+    Ok(())
+}
+
+#[test]
+fn doctor_finds_nothing_missing_where_everything_is_there() -> TestResult {
+    if !toolchain_is_there()? {
+        return Ok(());
+    }
+    for board in edgeprune_boards::all() {
+        let output = edgeprune(&["doctor", "--board", &board.id])?;
+        assert!(output.status.success(), "{output:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_unknown_board_is_bad_usage_and_the_boards_are_listed() -> TestResult {
+    for job in ["build", "doctor"] {
+        let output = edgeprune(&[job, "--board", "toaster"])?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        for board in edgeprune_boards::all() {
+            assert!(message.contains(&board.id), "{message}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_board_file_of_ones_own_is_enough() -> TestResult {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("mine.toml");
+    let text = include_str!("../../boards/rpi-5.toml");
+    fs::write(&path, text.replace("rpi-5\"", "mine\""))?;
+    let file = path.to_string_lossy();
+    let output = edgeprune(&["doctor", "--json", "--board", &file])?;
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("\"mine\""),
+        "{output:?}"
+    );
+    fs::write(&path, text.replace("cores = 4", "cores = 0"))?;
+    let output = edgeprune(&["doctor", "--board", &file])?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cpu.cores"));
+    Ok(())
+}
