@@ -180,6 +180,9 @@ impl Conv2d {
             if !whole {
                 patch.get_mut(..self.depth())?.fill(self.zero_point);
             }
+            if columns.is_empty() {
+                continue;
+            }
             for row in rows {
                 let y = (y + (row * geometry.dilation[0]) as isize) as usize;
                 let patch = patch.get_mut(row * row_len..)?.get_mut(..row_len)?;
