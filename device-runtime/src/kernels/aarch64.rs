@@ -1,13 +1,13 @@
 //! The portable kernels with an integer dot product for the baseline of 64-bit ARM (NEON).
 //! Everything else in [`portable`] is compiled for NEON already.
 
-use super::portable::{self, Dot};
+use super::portable::{self, COLUMNS, Dot};
 use super::{STEP, Table};
 use core::arch::aarch64::*;
 
 pub(super) static TABLE: Table = Table {
     name: "neon",
-    product_i8: |product, acc| portable::product_i8::<Neon, 4, 4>(product, acc),
+    product_i8: |product, acc| portable::product_i8::<Neon, 4>(product, acc),
     ..portable::TABLE
 };
 
@@ -46,9 +46,15 @@ impl Dot for Neon {
     }
 
     #[inline(always)]
-    fn total(sums: int32x4_t) -> i32 {
-        // SAFETY: NEON as in `zero`.
-        unsafe { vaddvq_s32(sums) }
+    fn totals(sums: [int32x4_t; COLUMNS]) -> [i32; COLUMNS] {
+        let mut totals = [0; COLUMNS];
+        // SAFETY: NEON as in `zero`; one store of 16 bytes to the 16 of `totals`.
+        unsafe {
+            let pairs = vpaddq_s32(sums[0], sums[1]);
+            let others = vpaddq_s32(sums[2], sums[3]);
+            vst1q_s32(totals.as_mut_ptr(), vpaddq_s32(pairs, others));
+        }
+        totals
     }
 }
 

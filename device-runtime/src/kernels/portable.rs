@@ -8,10 +8,10 @@ use crate::quantize::{Codes, requantize};
 
 pub(super) static TABLE: Table = Table {
     name: "portable",
-    product_i8: |product, acc| product_i8::<Scalar, 1, 1>(product, acc),
+    product_i8: product_i8_plain,
     finish_i8,
     product_f32: |patch, weights, acc| product_f32::<LANES, 4>(patch, weights, acc),
-    product_f32_one: |patch, weights, acc| product_f32::<1, 8>(patch, weights, acc),
+    product_f32_one,
     depthwise_i8,
     depthwise_f32,
     max_i8,
@@ -20,6 +20,9 @@ pub(super) static TABLE: Table = Table {
     sum_f32,
     add_i8,
 };
+
+/// Columns of a tile of the integer product.
+pub(super) const COLUMNS: usize = 4;
 
 /// The integer dot product of a set: products of codes, added in lanes.
 pub(super) trait Dot: Copy {
@@ -30,43 +33,32 @@ pub(super) trait Dot: Copy {
     fn zero() -> Self::Sums;
     fn load(codes: &[i8; STEP]) -> Self::Vector;
     fn add(sums: Self::Sums, a: Self::Vector, b: Self::Vector) -> Self::Sums;
-    fn total(sums: Self::Sums) -> i32;
+    fn totals(sums: [Self::Sums; COLUMNS]) -> [i32; COLUMNS];
 }
 
-/// One sum, left to the compiler's vectorizer.
-#[derive(Clone, Copy)]
-pub(super) struct Scalar;
-
-impl Dot for Scalar {
-    type Vector = [i8; STEP];
-    type Sums = i32;
-
-    #[inline(always)]
-    fn zero() -> i32 {
-        0
+/// Integer matrix product, one sum after the other: the definition of [`product_i8`].
+fn product_i8_plain(product: &Product<'_>, acc: &mut [i32]) -> Option<()> {
+    let columns = product.columns();
+    let acc = acc.get_mut(..product.count * columns)?;
+    for (row, acc) in acc.chunks_exact_mut(columns).enumerate() {
+        let row = product.rows.get(row * product.stride..)?;
+        let row = row.get(..product.depth)?;
+        for (acc, column) in acc
+            .iter_mut()
+            .zip(product.weights.chunks_exact(product.depth))
+        {
+            let products = row.iter().zip(column);
+            let products = products.map(|(&x, &w)| i32::from(x) * i32::from(w));
+            *acc = products.fold(0, i32::wrapping_add);
+        }
     }
-
-    #[inline(always)]
-    fn load(codes: &[i8; STEP]) -> [i8; STEP] {
-        *codes
-    }
-
-    #[inline(always)]
-    fn add(sums: i32, a: [i8; STEP], b: [i8; STEP]) -> i32 {
-        let products = a.iter().zip(&b).map(|(&a, &b)| i32::from(a) * i32::from(b));
-        products.fold(sums, i32::wrapping_add)
-    }
-
-    #[inline(always)]
-    fn total(sums: i32) -> i32 {
-        sums
-    }
+    Some(())
 }
 
-/// Integer matrix product in tiles of `M` rows by `N` columns. A column's last, incomplete step is
+/// Integer matrix product in tiles of `M` rows by [`COLUMNS`]. A column's last, incomplete step is
 /// copied to a buffer whose rest is zero, so what follows a row does not count.
 #[inline(always)]
-pub(super) fn product_i8<D: Dot, const M: usize, const N: usize>(
+pub(super) fn product_i8<D: Dot, const M: usize>(
     product: &Product<'_>,
     acc: &mut [i32],
 ) -> Option<()> {
@@ -74,33 +66,33 @@ pub(super) fn product_i8<D: Dot, const M: usize, const N: usize>(
     let acc = acc.get_mut(..product.count * columns)?;
     let mut column = 0;
     while column < columns {
-        let mut tails = [[0i8; STEP]; N];
-        let mut weights: [&[[i8; STEP]]; N] = [&[]; N];
-        for n in 0..N {
+        let mut tails = [[0i8; STEP]; COLUMNS];
+        let mut weights: [&[[i8; STEP]]; COLUMNS] = [&[]; COLUMNS];
+        for n in 0..COLUMNS {
             let start = (column + n).min(columns - 1) * product.depth;
             let row = product.weights.get(start..start + product.depth)?;
             let (steps, rest) = row.as_chunks::<STEP>();
             weights[n] = steps;
             tails[n].get_mut(..rest.len())?.copy_from_slice(rest);
         }
+        let keep = COLUMNS.min(columns - column);
         let mut row = 0;
         while row < product.count {
-            let left = product.count - row;
             let at = row * columns + column;
-            let keep = N.min(columns - column);
+            let left = product.count - row;
             if left > 1 {
                 let rows: [&[[i8; STEP]]; M] = row_steps(product, row)?;
-                let sums = tile::<D, M, N>(&rows, &weights, &tails);
-                store(&sums, acc, at, columns, left, keep)?;
+                let sums = tile::<D, M>(&rows, &weights, &tails);
+                store(&sums, acc.get_mut(at..)?, columns, left, keep)?;
                 row += M;
             } else {
                 let rows: [&[[i8; STEP]]; 1] = row_steps(product, row)?;
-                let sums = tile::<D, 1, N>(&rows, &weights, &tails);
-                store(&sums, acc, at, columns, left, keep)?;
+                let sums = tile::<D, 1>(&rows, &weights, &tails);
+                store(&sums, acc.get_mut(at..)?, columns, left, keep)?;
                 row += 1;
             }
         }
-        column += N;
+        column += COLUMNS;
     }
     Some(())
 }
@@ -120,53 +112,67 @@ fn row_steps<'s, const M: usize>(
     Some(rows)
 }
 
+/// Writes a tile, less what stands beyond the last row and column.
 #[inline(always)]
-fn store<const M: usize, const N: usize>(
-    sums: &[[i32; N]; M],
+fn store<const M: usize>(
+    sums: &[[i32; COLUMNS]; M],
     acc: &mut [i32],
-    at: usize,
     columns: usize,
     rows: usize,
     keep: usize,
 ) -> Option<()> {
     for (m, sums) in sums.iter().enumerate().take(rows) {
-        let start = at + m * columns;
-        let sums = sums.get(..keep)?;
-        acc.get_mut(start..start + keep)?.copy_from_slice(sums);
+        let acc = acc.get_mut(m * columns..)?;
+        match acc.first_chunk_mut::<COLUMNS>() {
+            Some(acc) if keep == COLUMNS => *acc = *sums,
+            _ => acc.get_mut(..keep)?.copy_from_slice(sums.get(..keep)?),
+        }
     }
     Some(())
 }
 
+/// One tile. Plain loops: a closure would be compiled without the instructions of the caller.
 #[inline(always)]
-fn tile<D: Dot, const M: usize, const N: usize>(
+fn tile<D: Dot, const M: usize>(
     rows: &[&[[i8; STEP]]; M],
-    weights: &[&[[i8; STEP]]; N],
-    tails: &[[i8; STEP]; N],
-) -> [[i32; N]; M] {
-    let mut sums = [[D::zero(); N]; M];
-    let steps = weights.first().map_or(0, |steps| steps.len());
-    let whole = rows.map(|row| row.get(..steps).unwrap_or_default());
-    let weights = weights.map(|row| row.get(..steps).unwrap_or_default());
+    weights: &[&[[i8; STEP]]; COLUMNS],
+    tails: &[[i8; STEP]; COLUMNS],
+) -> [[i32; COLUMNS]; M] {
+    let mut sums = [[D::zero(); COLUMNS]; M];
+    let steps = weights[0].len();
+    let mut whole: [&[[i8; STEP]]; M] = [&[]; M];
+    let mut columns: [&[[i8; STEP]]; COLUMNS] = [&[]; COLUMNS];
+    for m in 0..M {
+        whole[m] = &rows[m][..steps];
+    }
+    for n in 0..COLUMNS {
+        columns[n] = &weights[n][..steps];
+    }
     for step in 0..steps {
-        let a: [D::Vector; M] = core::array::from_fn(|m| D::load(&whole[m][step]));
-        for n in 0..N {
-            let b = D::load(&weights[n][step]);
+        let mut a = [D::load(&whole[0][step]); M];
+        for m in 1..M {
+            a[m] = D::load(&whole[m][step]);
+        }
+        for n in 0..COLUMNS {
+            let b = D::load(&columns[n][step]);
             for m in 0..M {
                 sums[m][n] = D::add(sums[m][n], a[m], b);
             }
         }
     }
-    if rows.first().is_some_and(|row| row.len() > steps) {
-        let last = rows.map(|row| row.last().unwrap_or(&[0; STEP]));
-        let a: [D::Vector; M] = core::array::from_fn(|m| D::load(last[m]));
-        for n in 0..N {
-            let b = D::load(&tails[n]);
-            for m in 0..M {
-                sums[m][n] = D::add(sums[m][n], a[m], b);
+    if rows[0].len() > steps {
+        for m in 0..M {
+            let a = D::load(&rows[m][steps]);
+            for n in 0..COLUMNS {
+                sums[m][n] = D::add(sums[m][n], a, D::load(&tails[n]));
             }
         }
     }
-    sums.map(|row| row.map(D::total))
+    let mut totals = [[0; COLUMNS]; M];
+    for m in 0..M {
+        totals[m] = D::totals(sums[m]);
+    }
+    totals
 }
 
 #[inline(always)]
@@ -204,6 +210,15 @@ pub(super) fn product_f32<const P: usize, const N: usize>(
             product_by::<P, N, _>(patch, weights, |&code| f32::from(code), acc)
         }
     }
+}
+
+/// One output position, where only the columns can be computed side by side.
+pub(super) fn product_f32_one(
+    patch: &[[f32; 1]],
+    weights: FloatWeights<'_>,
+    acc: &mut [[f32; 1]],
+) -> Option<()> {
+    product_f32::<1, 8>(patch, weights, acc)
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! The portable bodies, compiled for AVX2 and for AVX-512 with VNNI, and their integer dot
 //! products. For the host, which scores packages with the runtime itself.
 
-use super::portable::{self, Dot};
+use super::portable::{self, COLUMNS, Dot};
 use super::{BinaryCodes, FloatWeights, LANES, Product, STEP, Table, Taps};
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
@@ -61,16 +61,19 @@ impl Dot for Avx2 {
     }
 
     #[inline(always)]
-    fn total(sums: __m256i) -> i32 {
-        // SAFETY: AVX2 as in `zero`.
+    fn totals(sums: [__m256i; COLUMNS]) -> [i32; COLUMNS] {
+        // SAFETY: AVX2 as in `zero`; one unaligned store of 16 bytes to the 16 of `totals`.
         unsafe {
-            let four = _mm_add_epi32(
-                _mm256_castsi256_si128(sums),
-                _mm256_extracti128_si256::<1>(sums),
+            let pairs = _mm256_hadd_epi32(sums[0], sums[1]);
+            let others = _mm256_hadd_epi32(sums[2], sums[3]);
+            let halves = _mm256_hadd_epi32(pairs, others);
+            let all = _mm_add_epi32(
+                _mm256_castsi256_si128(halves),
+                _mm256_extracti128_si256::<1>(halves),
             );
-            let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b_11_10>(four));
-            let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b_01>(two));
-            _mm_cvtsi128_si32(one)
+            let mut totals = [0; COLUMNS];
+            _mm_storeu_si128(totals.as_mut_ptr().cast(), all);
+            totals
         }
     }
 }
@@ -104,16 +107,25 @@ impl Dot for Avx512 {
     }
 
     #[inline(always)]
-    fn total(sums: __m512i) -> i32 {
-        // SAFETY: AVX-512 as in `zero`.
-        unsafe { _mm512_reduce_add_epi32(sums) }
+    fn totals(sums: [__m512i; COLUMNS]) -> [i32; COLUMNS] {
+        let mut halves = [Avx2::zero(); COLUMNS];
+        for n in 0..COLUMNS {
+            // SAFETY: AVX-512 as in `zero`.
+            halves[n] = unsafe {
+                _mm256_add_epi32(
+                    _mm512_castsi512_si256(sums[n]),
+                    _mm512_extracti64x4_epi64::<1>(sums[n]),
+                )
+            };
+        }
+        Avx2::totals(halves)
     }
 }
 
 /// A table of portable bodies compiled for some features, behind functions that are safe to call
 /// because only a checked constructor gives the table out.
 macro_rules! set {
-    ($name:ident, $features:literal, $dot:ty, $rows:literal, $columns:literal, $float_columns:literal) => {
+    ($name:ident, $features:literal, $dot:ty, $rows:literal) => {
         mod $name {
             use super::*;
 
@@ -122,7 +134,7 @@ macro_rules! set {
                 product_i8,
                 finish_i8,
                 product_f32,
-                product_f32_one,
+                product_f32_one: portable::product_f32_one,
                 depthwise_i8,
                 depthwise_f32,
                 max_i8,
@@ -134,16 +146,13 @@ macro_rules! set {
 
             set! { @ $features
                 fn product_i8(product: &Product<'_>, acc: &mut [i32]) -> Option<()> {
-                    portable::product_i8::<$dot, $rows, $columns>(product, acc)
+                    portable::product_i8::<$dot, $rows>(product, acc)
                 }
                 fn finish_i8(acc: &[i32], bias: &[i32], multiplier: &[f32], codes: Codes, out: &mut [i8]) -> () {
                     portable::finish_i8(acc, bias, multiplier, codes, out)
                 }
                 fn product_f32(patch: &[[f32; LANES]], weights: FloatWeights<'_>, acc: &mut [[f32; LANES]]) -> Option<()> {
-                    portable::product_f32::<LANES, $float_columns>(patch, weights, acc)
-                }
-                fn product_f32_one(patch: &[[f32; 1]], weights: FloatWeights<'_>, acc: &mut [[f32; 1]]) -> Option<()> {
-                    portable::product_f32::<1, 8>(patch, weights, acc)
+                    portable::product_f32::<LANES, 4>(patch, weights, acc)
                 }
                 fn depthwise_i8(taps: &Taps<'_, i8>, weights: &[i8], zero_point: i8, acc: &mut [i32]) -> Option<()> {
                     portable::depthwise_i8(taps, weights, zero_point, acc)
@@ -183,12 +192,10 @@ macro_rules! set {
     };
 }
 
-set!(avx2, "avx2", Avx2, 2, 4, 4);
+set!(avx2, "avx2", Avx2, 2);
 set!(
     avx512,
     "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
     Avx512,
-    4,
-    4,
-    8
+    4
 );

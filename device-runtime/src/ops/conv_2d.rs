@@ -276,14 +276,15 @@ impl Conv2d {
                     let range = channel * self.depth()..(channel + columns) * self.depth();
                     let weights = weights.range(range)?;
                     self.product_f32(kernels, patch, weights, lanes, columns, sums)?;
-                    let columns = sums.chunks_exact(lanes).take(columns).enumerate();
-                    for (i, sums) in columns {
-                        let channel = channel + i;
-                        let bias = *vectors.bias.get(channel)?;
-                        let scale = *vectors.multiplier.get(channel)?;
-                        let out = output.get_mut(first * filters + channel..)?;
-                        let out = out.iter_mut().step_by(filters).take(count);
-                        for (out, sum) in out.zip(sums) {
+                    let range = channel..channel + columns;
+                    let bias = vectors.bias.get(range.clone())?;
+                    let scale = vectors.multiplier.get(range)?;
+                    for lane in 0..count {
+                        let at = (first + lane) * filters + channel;
+                        let out = output.get_mut(at..at + columns)?.iter_mut();
+                        let sums = sums.get(lane..)?.iter().step_by(lanes);
+                        let terms = sums.zip(bias).zip(scale);
+                        for (out, ((sum, bias), scale)) in out.zip(terms) {
                             *out = clamp(sum * scale + bias, min, max);
                         }
                     }
@@ -324,27 +325,47 @@ impl Conv2d {
         lanes: usize,
         patch: &mut [f32],
     ) -> Option<()> {
-        let geometry = &self.geometry;
-        let [_, width, channels] = geometry.input;
-        patch.get_mut(..self.depth() * lanes)?.fill(0.0);
-        for lane in 0..count {
-            let [y, x] = self.origin(first + lane);
-            let columns = geometry.taps(1, x);
-            for row in geometry.taps(0, y) {
-                let y = (y + (row * geometry.dilation[0]) as isize) as usize;
-                for column in columns.clone() {
-                    let x = (x + (column * geometry.dilation[1]) as isize) as usize;
-                    let at = (y * width + x) * channels + group * self.inputs;
-                    let taps = input.get(at..)?.get(..self.inputs)?;
-                    let k = (row * geometry.kernel[1] + column) * self.inputs;
-                    let patch = patch.get_mut(k * lanes + lane..)?;
-                    for (to, from) in patch.iter_mut().step_by(lanes).zip(taps) {
-                        *to = *from;
+        let [kernel_height, kernel_width] = self.geometry.kernel;
+        let patches = patch.chunks_exact_mut(self.inputs * lanes);
+        let taps = (0..kernel_height).flat_map(|row| (0..kernel_width).map(move |c| (row, c)));
+        for (patch, tap) in patches.zip(taps) {
+            let mut sources: [&[f32]; LANES] = [&[]; LANES];
+            for (lane, source) in sources.iter_mut().enumerate().take(count) {
+                *source = self.tap(input, group, first + lane, tap)?;
+            }
+            match patch.as_chunks_mut::<LANES>() {
+                (patch, []) if lanes == LANES => interleave(&sources, patch),
+                _ => {
+                    patch.fill(0.0);
+                    for (lane, source) in sources.iter().enumerate().take(lanes) {
+                        let column = patch.get_mut(lane..)?.iter_mut().step_by(lanes);
+                        column.zip(*source).for_each(|(to, from)| *to = *from);
                     }
                 }
             }
         }
         Some(())
+    }
+
+    /// The channels under a tap at an output position; none in the padding.
+    fn tap<'s>(
+        &self,
+        input: &'s [f32],
+        group: usize,
+        position: usize,
+        (row, column): (usize, usize),
+    ) -> Option<&'s [f32]> {
+        let geometry = &self.geometry;
+        let [height, width, channels] = geometry.input;
+        let [y, x] = self.origin(position);
+        let y = y + (row * geometry.dilation[0]) as isize;
+        let x = x + (column * geometry.dilation[1]) as isize;
+        let inside = y >= 0 && x >= 0 && y < height as isize && x < width as isize;
+        if !inside {
+            return Some(&[]);
+        }
+        let at = (y as usize * width + x as usize) * channels + group * self.inputs;
+        input.get(at..at + self.inputs)
     }
 
     /// A convolution that is a fully connected layer over the channels.
@@ -356,5 +377,14 @@ impl Conv2d {
             pad: [0, 0],
         };
         Self::prepare(cx, linear, window, 1)
+    }
+}
+
+/// `patch[c][lane] = sources[lane][c]`, 0 where a source is empty.
+fn interleave(sources: &[&[f32]; LANES], patch: &mut [[f32; LANES]]) {
+    for (c, lanes) in patch.iter_mut().enumerate() {
+        for (to, source) in lanes.iter_mut().zip(sources) {
+            *to = source.get(c).copied().unwrap_or(0.0);
+        }
     }
 }
