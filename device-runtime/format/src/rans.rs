@@ -364,7 +364,7 @@ mod encoder {
                 words.push(*state as u16);
                 *state >>= 16;
             }
-            *state = (*state / frequency << self.scale_bits) + *state % frequency + start;
+            *state = ((*state / frequency) << self.scale_bits) + *state % frequency + start;
         }
     }
 

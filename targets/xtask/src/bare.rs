@@ -2,7 +2,8 @@
 //! compiling `core` from the distribution's source.
 
 use crate::setup::cross_compiler;
-use crate::shell::{Failure, Step, workspace};
+use crate::shell::{Failure, Step};
+use std::path::Path;
 
 const RUNTIME: &str = "edgeprune-runtime";
 const BARE: [&str; 2] = ["aarch64-unknown-none", "thumbv7em-none-eabihf"];
@@ -11,6 +12,21 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/core";
 /// Apart from the rest: another compiler would invalidate it.
 const FOLDER: &str = "target/bare";
+
+/// A way to compile for a triple without an operating system.
+enum Way {
+    /// This compiler has `core` for it.
+    Ready(&'static str),
+    /// The distribution's compiler can compile `core` from its source.
+    FromSource,
+}
+
+/// The triples for which there is no way.
+pub(crate) fn missing() -> Vec<&'static str> {
+    BARE.into_iter()
+        .filter(|triple| way(triple).is_none())
+        .collect()
+}
 
 /// Builds the runtime without `std` for each triple.
 pub(crate) fn check() -> Result<(), Failure> {
@@ -26,22 +42,25 @@ pub(crate) fn check() -> Result<(), Failure> {
 }
 
 fn build(triple: &str) -> Result<(), Failure> {
-    if has_core("rustc", triple) {
-        return runtime(triple).run();
-    }
-    if has_core(DEBIAN_RUSTC, triple) {
-        return runtime(triple).env("RUSTC", DEBIAN_RUSTC).run();
-    }
-    if workspace().join(DEBIAN_SOURCE).is_dir() {
-        return runtime(triple)
+    match way(triple) {
+        Some(Way::Ready(rustc)) => runtime(triple).env("RUSTC", rustc).run(),
+        Some(Way::FromSource) => runtime(triple)
             .args(["-Zbuild-std=core,alloc"])
             .env("RUSTC", DEBIAN_RUSTC)
             .env("RUSTC_BOOTSTRAP", "1")
-            .run();
+            .run(),
+        None => Err(Failure(format!(
+            "nothing here builds for {triple}: `rustup target add {triple}`, or on Debian `apt-get install rustc-web rust-web-src`"
+        ))),
     }
-    Err(Failure(format!(
-        "nothing here builds for {triple}: `rustup target add {triple}`, or on Debian `apt-get install rustc-web rust-web-src`"
-    )))
+}
+
+fn way(triple: &str) -> Option<Way> {
+    let mut compilers = ["rustc", DEBIAN_RUSTC].into_iter();
+    match compilers.find(|rustc| has_core(rustc, triple)) {
+        Some(rustc) => Some(Way::Ready(rustc)),
+        None => Path::new(DEBIAN_SOURCE).is_dir().then_some(Way::FromSource),
+    }
 }
 
 fn runtime(triple: &str) -> Step {

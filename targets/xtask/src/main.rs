@@ -24,8 +24,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["setup"] => setup::run(),
         ["demo", rest @ ..] => setup::run().and_then(|()| demo(rest)),
-        ["bare"] => bare::check(),
-        ["test"] => setup::run().and_then(|()| test::run()),
+        ["bare"] => setup::for_tests().and_then(|()| bare::check()),
+        ["test"] => setup::for_tests().and_then(|()| test::run()),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

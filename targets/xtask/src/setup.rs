@@ -1,6 +1,7 @@
 //! Installs what is missing to cross-compile and to emulate: by rustup where it reaches its
 //! server, else by Debian's packages. Quick when everything is there.
 
+use crate::bare;
 use crate::shell::{Failure, Step, workspace};
 
 /// 64-bit ARM Linux: every built-in board.
@@ -17,7 +18,7 @@ const DEBIAN_C_COMPILER: [&str; 2] = ["gcc", "libc6-dev"];
 /// Installs what is missing.
 pub(crate) fn run() -> Result<(), Failure> {
     let mut packages: Vec<&str> = Vec::new();
-    if cross_compiler().is_none() && !rustup_adds_target() {
+    if cross_compiler().is_none() && !(rustup_adds(&[TRIPLE]) && cross_compiler().is_some()) {
         packages.extend(DEBIAN_RUST);
     }
     if !starts("aarch64-linux-gnu-gcc") {
@@ -36,6 +37,24 @@ pub(crate) fn run() -> Result<(), Failure> {
     eprintln!("set-up: missing {}", packages.join(" "));
     install(&packages)?;
     verify()
+}
+
+/// Installs what is missing, and also what only the tests need: targets without an operating
+/// system, the formatter and the linter.
+pub(crate) fn for_tests() -> Result<(), Failure> {
+    run()?;
+    for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if !Step::cargo([tool, "--version"]).succeeds() {
+            Step::new("rustup")
+                .args(["component", "add", component])
+                .run()?;
+        }
+    }
+    let triples = bare::missing();
+    if triples.is_empty() || rustup_adds(&triples) {
+        return Ok(());
+    }
+    install(&DEBIAN_RUST)
 }
 
 /// The compiler that has the standard library for the boards: the one in the search path or Debian's.
@@ -59,16 +78,16 @@ fn compiles_for_boards(rustc: &str) -> bool {
             .succeeds()
 }
 
-fn rustup_adds_target() -> bool {
+fn rustup_adds(triples: &[&str]) -> bool {
     if !starts("rustup") {
         return false;
     }
-    eprintln!("set-up: asking rustup for {TRIPLE}");
+    eprintln!("set-up: asking rustup for {}", triples.join(" "));
     Step::new("rustup")
-        .args(["target", "add", TRIPLE])
+        .args(["target", "add"])
+        .args(triples.iter().copied())
         .run()
         .is_ok()
-        && compiles_for_boards("rustc")
 }
 
 fn starts(program: &str) -> bool {
