@@ -113,7 +113,7 @@ impl Histogram {
         for (bucket, &count) in self.counts.iter().enumerate() {
             seen += u64::from(count);
             if seen >= rank {
-                return middle(bucket).clamp(self.min, self.max);
+                return middle(bucket).max(self.min).min(self.max);
             }
         }
         self.max

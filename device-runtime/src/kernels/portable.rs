@@ -40,13 +40,10 @@ pub(super) trait Dot: Copy {
 fn product_i8_plain(product: &Product<'_>, acc: &mut [i32]) -> Option<()> {
     let columns = product.columns();
     let acc = acc.get_mut(..product.count * columns)?;
-    for (row, acc) in acc.chunks_exact_mut(columns).enumerate() {
-        let row = product.rows.get(row * product.stride..)?;
-        let row = row.get(..product.depth)?;
-        for (acc, column) in acc
-            .iter_mut()
-            .zip(product.weights.chunks_exact(product.depth))
-        {
+    let depth = product.depth.max(1);
+    for (row, acc) in acc.chunks_exact_mut(columns.max(1)).enumerate() {
+        let row = product.rows.get(row * product.stride..)?.get(..depth)?;
+        for (acc, column) in acc.iter_mut().zip(product.weights.chunks_exact(depth)) {
             let products = row.iter().zip(column);
             let products = products.map(|(&x, &w)| i32::from(x) * i32::from(w));
             *acc = products.fold(0, i32::wrapping_add);
@@ -82,12 +79,12 @@ pub(super) fn product_i8<D: Dot, const M: usize>(
             let left = product.count - row;
             if left > 1 {
                 let rows: [&[[i8; STEP]]; M] = row_steps(product, row)?;
-                let sums = tile::<D, M>(&rows, &weights, &tails);
+                let sums = tile::<D, M>(&rows, &weights, &tails)?;
                 store(&sums, acc.get_mut(at..)?, columns, left, keep)?;
                 row += M;
             } else {
                 let rows: [&[[i8; STEP]]; 1] = row_steps(product, row)?;
-                let sums = tile::<D, 1>(&rows, &weights, &tails);
+                let sums = tile::<D, 1>(&rows, &weights, &tails)?;
                 store(&sums, acc.get_mut(at..)?, columns, left, keep)?;
                 row += 1;
             }
@@ -137,24 +134,24 @@ fn tile<D: Dot, const M: usize>(
     rows: &[&[[i8; STEP]]; M],
     weights: &[&[[i8; STEP]]; COLUMNS],
     tails: &[[i8; STEP]; COLUMNS],
-) -> [[i32; COLUMNS]; M] {
+) -> Option<[[i32; COLUMNS]; M]> {
     let mut sums = [[D::zero(); COLUMNS]; M];
     let steps = weights[0].len();
     let mut whole: [&[[i8; STEP]]; M] = [&[]; M];
     let mut columns: [&[[i8; STEP]]; COLUMNS] = [&[]; COLUMNS];
     for m in 0..M {
-        whole[m] = &rows[m][..steps];
+        whole[m] = rows[m].get(..steps)?;
     }
     for n in 0..COLUMNS {
-        columns[n] = &weights[n][..steps];
+        columns[n] = weights[n].get(..steps)?;
     }
     for step in 0..steps {
-        let mut a = [D::load(&whole[0][step]); M];
+        let mut a = [D::load(whole[0].get(step)?); M];
         for m in 1..M {
-            a[m] = D::load(&whole[m][step]);
+            a[m] = D::load(whole[m].get(step)?);
         }
         for n in 0..COLUMNS {
-            let b = D::load(&columns[n][step]);
+            let b = D::load(columns[n].get(step)?);
             for m in 0..M {
                 sums[m][n] = D::add(sums[m][n], a[m], b);
             }
@@ -162,7 +159,7 @@ fn tile<D: Dot, const M: usize>(
     }
     if rows[0].len() > steps {
         for m in 0..M {
-            let a = D::load(&rows[m][steps]);
+            let a = D::load(rows[m].get(steps)?);
             for n in 0..COLUMNS {
                 sums[m][n] = D::add(sums[m][n], a, D::load(&tails[n]));
             }
@@ -172,7 +169,7 @@ fn tile<D: Dot, const M: usize>(
     for m in 0..M {
         totals[m] = D::totals(sums[m]);
     }
-    totals
+    Some(totals)
 }
 
 #[inline(always)]
@@ -228,44 +225,41 @@ fn product_by<const P: usize, const N: usize, W>(
     value: impl Fn(&W) -> f32,
     acc: &mut [[f32; P]],
 ) -> Option<()> {
-    let depth = patch.len();
-    let weights = weights.get(..depth * acc.len())?;
     let columns = acc.len();
     let (blocks, rest) = acc.as_chunks_mut::<N>();
-    for (block, acc) in blocks.iter_mut().enumerate() {
-        let mut rows: [&[W]; N] = [&[]; N];
-        for (n, row) in rows.iter_mut().enumerate() {
-            *row = weights.get((block * N + n) * depth..)?.get(..depth)?;
-        }
-        *acc = float_tile::<P, N, W>(patch, rows, &value);
-    }
     let done = columns - rest.len();
+    for (block, acc) in blocks.iter_mut().enumerate() {
+        *acc = float_tile::<P, N, W>(patch, weights, block * N, &value)?;
+    }
     for (n, acc) in rest.iter_mut().enumerate() {
-        let row = weights.get((done + n) * depth..)?.get(..depth)?;
-        [*acc] = float_tile::<P, 1, W>(patch, [row], &value);
+        [*acc] = float_tile::<P, 1, W>(patch, weights, done + n, &value)?;
     }
     Some(())
 }
 
+/// The columns from `first` on.
 #[inline(always)]
 fn float_tile<const P: usize, const N: usize, W>(
     patch: &[[f32; P]],
-    rows: [&[W]; N],
+    weights: &[W],
+    first: usize,
     value: &impl Fn(&W) -> f32,
-) -> [[f32; P]; N] {
-    let mut sums = [[0.0f32; P]; N];
+) -> Option<[[f32; P]; N]> {
     let depth = patch.len();
-    let rows = rows.map(|row| row.get(..depth).unwrap_or_default());
-    for k in 0..depth.min(rows[0].len()) {
-        let x = patch[k];
+    let mut columns: [&[W]; N] = [&[]; N];
+    for (n, column) in columns.iter_mut().enumerate() {
+        *column = weights.get((first + n) * depth..)?.get(..depth)?;
+    }
+    let mut sums = [[0.0f32; P]; N];
+    for (k, x) in patch.iter().enumerate() {
         for n in 0..N {
-            let w = value(&rows[n][k]);
+            let w = value(columns[n].get(k)?);
             for p in 0..P {
                 sums[n][p] += w * x[p];
             }
         }
     }
-    sums
+    Some(sums)
 }
 
 /// Channels that a reduction over taps keeps in registers.

@@ -1,6 +1,7 @@
 //! Mean over a window. In integers: `f32(sum(code - zero_point)) * (s_in / (count * s_out))`; in
 //! single precision: the sum in order of the taps, divided by the count.
 
+use super::bounds::chunks_mut;
 use super::window::Geometry;
 use super::{
     Activation, Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut,
@@ -99,9 +100,9 @@ impl AveragePool2d {
                 codes: range,
             } => {
                 let sums = words_mut::<i32>(memory.scratch)?.get_mut(..channels)?;
-                let rows = codes_mut(memory.output).chunks_exact_mut(channels);
+                let rows = chunks_mut(codes_mut(memory.output), channels)?;
                 for (position, out) in rows.enumerate() {
-                    let taps = self.geometry.taps_at(codes(input), position);
+                    let taps = self.geometry.taps_at(codes(input), position)?;
                     let inside = taps.rows.len() * taps.columns.len();
                     sums.fill(0);
                     (kernels.sum_i8)(&taps, sums)?;
@@ -114,9 +115,9 @@ impl AveragePool2d {
             }
             Average::Float => {
                 let input = words::<f32>(input)?;
-                let rows = words_mut::<f32>(memory.output)?.chunks_exact_mut(channels);
+                let rows = chunks_mut(words_mut::<f32>(memory.output)?, channels)?;
                 for (position, out) in rows.enumerate() {
-                    let taps = self.geometry.taps_at(input, position);
+                    let taps = self.geometry.taps_at(input, position)?;
                     let count = self.count(taps.rows.len() * taps.columns.len());
                     out.fill(0.0);
                     (kernels.sum_f32)(&taps, out)?;

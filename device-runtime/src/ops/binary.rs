@@ -2,6 +2,7 @@
 //! counts in steps of the output: `f32(a - za) * (sa / so)`; a product is
 //! `f32((a - za) * (b - zb)) * ((sa * sb) / so)`.
 
+use super::bounds::{chunks, chunks_mut, row_and_column};
 use super::{
     Activation, Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut,
 };
@@ -115,10 +116,10 @@ impl Binary {
         }
         let [_, width, channels] = self.shape;
         let [second_height, second_width, second_channels] = self.second;
-        let rows = out.chunks_exact_mut(channels).zip(a.chunks_exact(channels));
+        let rows = chunks_mut(out, channels)?.zip(chunks(a, channels)?);
         for (position, (out, a)) in rows.enumerate() {
-            let y = (position / width).min(second_height - 1);
-            let x = (position % width).min(second_width - 1);
+            let (y, x) = row_and_column(position, width)?;
+            let (y, x) = (y.min(second_height - 1), x.min(second_width - 1));
             let at = (y * second_width + x) * second_channels;
             row(a, b.get(at..)?.get(..second_channels)?, out);
         }

@@ -1,5 +1,6 @@
 //! Joins activations of one element type and quantization along an axis.
 
+use super::bounds::{chunks, chunks_mut, copy};
 use super::{Activation, Checked, Context, Memory, Region};
 use edgeprune_format::manifest::MAX_NODE_INPUTS;
 use heapless::Vec;
@@ -45,9 +46,9 @@ impl Concat {
         let mut first = 0;
         for (&region, &run) in inputs.iter().zip(&self.runs) {
             let input = memory.input(region)?;
-            let output = memory.output.chunks_exact_mut(whole);
-            for (out, input) in output.zip(input.chunks_exact(run)) {
-                out.get_mut(first..first + run)?.copy_from_slice(input);
+            let output = chunks_mut(memory.output, whole)?;
+            for (out, input) in output.zip(chunks(input, run)?) {
+                copy(out.get_mut(first..first + run)?, input)?;
             }
             first += run;
         }

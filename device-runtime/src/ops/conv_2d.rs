@@ -1,6 +1,7 @@
 //! 2-D convolution: a block of output positions at a time, their patches gathered into rows, then
 //! a matrix product with the weights.
 
+use super::bounds::{chunks, chunks_mut, copy, row_and_column};
 use super::linear::{Finish, Layout, Linear};
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
@@ -70,7 +71,9 @@ impl Conv2d {
     /// Output positions of one integer block.
     fn block(&self) -> usize {
         let row = self.depth().next_multiple_of(STEP);
-        (PATCHES / row)
+        PATCHES
+            .checked_div(row)
+            .unwrap_or(0)
             .clamp(MIN_POSITIONS, MAX_POSITIONS)
             .min(self.positions())
     }
@@ -114,7 +117,7 @@ impl Conv2d {
         for group in 0..self.groups {
             let weights = weights.get(group * self.outputs * depth..)?;
             let weights = weights.get(..self.outputs * depth)?;
-            for first in (0..self.positions()).step_by(self.block()) {
+            for first in (0..self.positions()).step_by(self.block().max(1)) {
                 let count = self.block().min(self.positions() - first);
                 let (rows, stride) = match self.in_place(input, first, count) {
                     Some(rows) => (rows, self.inputs),
@@ -123,7 +126,7 @@ impl Conv2d {
                         (&*patches, depth.next_multiple_of(STEP))
                     }
                 };
-                for (i, weights) in weights.chunks(COLUMNS * depth).enumerate() {
+                for (i, weights) in weights.chunks((COLUMNS * depth).max(1)).enumerate() {
                     let product = Product {
                         rows,
                         stride,
@@ -173,8 +176,8 @@ impl Conv2d {
         let [_, width, channels] = geometry.input;
         // Where taps and channels are both contiguous in the input, a row of taps is one copy.
         let contiguous = geometry.dilation[1] == 1 && self.groups == 1;
-        for (i, patch) in patches.chunks_exact_mut(stride).take(count).enumerate() {
-            let [y, x] = self.origin(first + i);
+        for (i, patch) in chunks_mut(patches, stride)?.take(count).enumerate() {
+            let [y, x] = self.origin(first + i)?;
             let (rows, columns) = (geometry.taps(0, y), geometry.taps(1, x));
             let whole = rows.len() == kernel_height && columns.len() == kernel_width;
             if !whole {
@@ -196,12 +199,12 @@ impl Conv2d {
                     let patch = patch
                         .get_mut(columns.start * self.inputs..)?
                         .get_mut(..len)?;
-                    patch.copy_from_slice(input.get(at..)?.get(..len)?);
+                    copy(patch, input.get(at..)?.get(..len)?)?;
                 } else {
                     for column in columns.clone() {
                         let taps = input.get(from(column)..)?.get(..self.inputs)?;
                         let patch = patch.get_mut(column * self.inputs..)?;
-                        patch.get_mut(..self.inputs)?.copy_from_slice(taps);
+                        copy(patch.get_mut(..self.inputs)?, taps)?;
                     }
                 }
             }
@@ -209,12 +212,12 @@ impl Conv2d {
         Some(())
     }
 
-    fn origin(&self, position: usize) -> [isize; 2] {
-        let width = self.geometry.output[1];
-        [
-            self.geometry.origin(0, position / width),
-            self.geometry.origin(1, position % width),
-        ]
+    fn origin(&self, position: usize) -> Option<[isize; 2]> {
+        let (row, column) = row_and_column(position, self.geometry.output[1])?;
+        Some([
+            self.geometry.origin(0, row),
+            self.geometry.origin(1, column),
+        ])
     }
 
     /// Turns sums of `(first, count)` positions and `(channel, columns)` channels into output.
@@ -231,7 +234,7 @@ impl Conv2d {
         let bias = vectors.bias.get(channel..channel + columns)?;
         let multiplier = vectors.multiplier.get(channel..channel + columns)?;
         let filters = self.geometry.output[2];
-        let rows = sums.chunks_exact(columns).take(count).enumerate();
+        let rows = chunks(sums, columns)?.take(count).enumerate();
         match self.linear.finish {
             Finish::Codes(codes) => {
                 let output = codes_mut(output);
@@ -326,7 +329,7 @@ impl Conv2d {
         patch: &mut [f32],
     ) -> Option<()> {
         let [kernel_height, kernel_width] = self.geometry.kernel;
-        let patches = patch.chunks_exact_mut(self.inputs * lanes);
+        let patches = chunks_mut(patch, self.inputs * lanes)?;
         let taps = (0..kernel_height).flat_map(|row| (0..kernel_width).map(move |c| (row, c)));
         for (patch, tap) in patches.zip(taps) {
             let mut sources: [&[f32]; LANES] = [&[]; LANES];
@@ -357,7 +360,7 @@ impl Conv2d {
     ) -> Option<&'s [f32]> {
         let geometry = &self.geometry;
         let [height, width, channels] = geometry.input;
-        let [y, x] = self.origin(position);
+        let [y, x] = self.origin(position)?;
         let y = y + (row * geometry.dilation[0]) as isize;
         let x = x + (column * geometry.dilation[1]) as isize;
         let inside = y >= 0 && x >= 0 && y < height as isize && x < width as isize;

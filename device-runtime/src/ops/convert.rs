@@ -1,5 +1,6 @@
 //! Changes the element type or the quantization.
 
+use super::bounds::copy;
 use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut};
 use crate::quantize::{Codes, dequantize, quantize};
 
@@ -32,7 +33,7 @@ impl Convert {
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = memory.input(self.input)?;
         match (self.from, self.to) {
-            (Element::F32, Element::F32) => memory.output.copy_from_slice(input),
+            (Element::F32, Element::F32) => copy(memory.output, input)?,
             (Element::F32, Element::I8 { scale, zero_point }) => {
                 for (out, &x) in codes_mut(memory.output)
                     .iter_mut()

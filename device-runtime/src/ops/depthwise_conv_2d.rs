@@ -1,5 +1,6 @@
 //! 2-D convolution of each channel with its own kernel. Taps in the padding are left out.
 
+use super::bounds::chunks_mut;
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
@@ -79,7 +80,7 @@ impl DepthwiseConv2d {
         let channels = self.geometry.output[2];
         let sums = words_mut::<i32>(memory.scratch)?.get_mut(..channels)?;
         for position in 0..self.geometry.positions() {
-            let taps = self.geometry.taps_at(input, position);
+            let taps = self.geometry.taps_at(input, position)?;
             sums.fill(0);
             (kernels.depthwise_i8)(&taps, weights, self.zero_point, sums)?;
             finish(sums, memory.output, position * channels)?;
@@ -94,8 +95,8 @@ impl DepthwiseConv2d {
         let vectors = self.linear.vectors::<f32>(memory.constants)?;
         let output = words_mut::<f32>(memory.output)?;
         let channels = self.geometry.output[2];
-        for (position, out) in output.chunks_exact_mut(channels).enumerate() {
-            let taps = self.geometry.taps_at(input, position);
+        for (position, out) in chunks_mut(output, channels)?.enumerate() {
+            let taps = self.geometry.taps_at(input, position)?;
             out.fill(0.0);
             (kernels.depthwise_f32)(&taps, weights, out)?;
             let vectors = vectors.bias.iter().zip(vectors.multiplier);

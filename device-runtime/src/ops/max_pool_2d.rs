@@ -1,5 +1,6 @@
 //! Maximum over a window. A window that lies wholly in the padding gives the least value.
 
+use super::bounds::chunks_mut;
 use super::window::Geometry;
 use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut};
 use edgeprune_format::manifest::Window;
@@ -35,8 +36,8 @@ impl MaxPool2d {
             Element::I8 { .. } => {
                 let output = codes_mut(memory.output);
                 output.fill(i8::MIN);
-                for (position, out) in output.chunks_exact_mut(channels).enumerate() {
-                    let taps = self.geometry.taps_at(codes(input), position);
+                for (position, out) in chunks_mut(output, channels)?.enumerate() {
+                    let taps = self.geometry.taps_at(codes(input), position)?;
                     (kernels.max_i8)(&taps, out)?;
                 }
             }
@@ -44,8 +45,8 @@ impl MaxPool2d {
                 let input = words::<f32>(input)?;
                 let output = words_mut::<f32>(memory.output)?;
                 output.fill(f32::NEG_INFINITY);
-                for (position, out) in output.chunks_exact_mut(channels).enumerate() {
-                    let taps = self.geometry.taps_at(input, position);
+                for (position, out) in chunks_mut(output, channels)?.enumerate() {
+                    let taps = self.geometry.taps_at(input, position)?;
                     (kernels.max_f32)(&taps, out)?;
                 }
             }

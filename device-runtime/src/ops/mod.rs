@@ -4,6 +4,7 @@
 
 mod average_pool_2d;
 mod binary;
+mod bounds;
 mod concat;
 mod conv_2d;
 mod convert;

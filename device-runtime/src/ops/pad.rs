@@ -1,5 +1,6 @@
 //! Surrounds an activation with a constant.
 
+use super::bounds::{chunks, copy, row_and_column};
 use super::{Checked, Context, Element, Memory, Region, words_mut};
 use crate::quantize::quantize;
 
@@ -49,11 +50,11 @@ impl Pad {
         let [_, output_width, output_channels] = self.output_shape;
         let [top, left, front] = self.before;
         let input = memory.input(self.input)?;
-        for (position, pixel) in input.chunks_exact(channels * size).enumerate() {
-            let (y, x) = (position / width + top, position % width + left);
+        for (position, pixel) in chunks(input, channels * size)?.enumerate() {
+            let (y, x) = row_and_column(position, width)?;
+            let (y, x) = (y + top, x + left);
             let at = ((y * output_width + x) * output_channels + front) * size;
-            let out = memory.output.get_mut(at..at + pixel.len())?;
-            out.copy_from_slice(pixel);
+            copy(memory.output.get_mut(at..at + pixel.len())?, pixel)?;
         }
         Some(())
     }

@@ -1,5 +1,6 @@
 //! Changes height and width. Coordinates are exact fractions; only the interpolation rounds.
 
+use super::bounds::{chunks_mut, copy, row_and_column};
 use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut};
 use crate::quantize::round_half_even;
 use edgeprune_format::manifest::{ResizeCoordinates, ResizeKind};
@@ -68,11 +69,11 @@ impl Resize {
         let [_, input_width, channels] = self.input_shape;
         let width = self.output_shape[1];
         let len = channels * size;
-        for (position, out) in output.chunks_exact_mut(len).enumerate() {
-            let y = self.between(0, position / width).first;
-            let x = self.between(1, position % width).first;
+        for (position, out) in chunks_mut(output, len)?.enumerate() {
+            let (y, x) = row_and_column(position, width)?;
+            let (y, x) = (self.between(0, y)?.first, self.between(1, x)?.first);
             let at = (y * input_width + x) * len;
-            out.copy_from_slice(input.get(at..at + len)?);
+            copy(out, input.get(at..at + len)?)?;
         }
         Some(())
     }
@@ -90,9 +91,9 @@ impl Resize {
             let at = (y * input_width + x) * channels;
             input.get(at..at + channels)
         };
-        for (position, out) in output.chunks_exact_mut(channels).enumerate() {
-            let y = self.between(0, position / width);
-            let x = self.between(1, position % width);
+        for (position, out) in chunks_mut(output, channels)?.enumerate() {
+            let (y, x) = row_and_column(position, width)?;
+            let (y, x) = (self.between(0, y)?, self.between(1, x)?);
             let top = pixel(y.first, x.first)?
                 .iter()
                 .zip(pixel(y.first, x.second)?);
@@ -109,7 +110,7 @@ impl Resize {
     }
 
     /// Where an output coordinate lies in the input.
-    fn between(&self, axis: usize, at: usize) -> Between {
+    fn between(&self, axis: usize, at: usize) -> Option<Between> {
         let (input, output) = (
             self.input_shape[axis] as i64,
             self.output_shape[axis] as i64,
@@ -120,18 +121,19 @@ impl Resize {
             ResizeCoordinates::HalfPixel => ((2 * at + 1) * input - output, 2 * output),
             ResizeCoordinates::AlignCorners => (at * (input - 1), (output - 1).max(1)),
         };
-        let first = numerator.div_euclid(denominator);
+        let first = numerator.checked_div_euclid(denominator)?;
         if first < 0 {
-            return Between::exactly(0);
+            return Some(Between::exactly(0));
         }
         if first >= input - 1 {
-            return Between::exactly(input as usize - 1);
+            return Some(Between::exactly(input as usize - 1));
         }
-        Between {
+        let rest = numerator.checked_rem_euclid(denominator)?;
+        Some(Between {
             first: first as usize,
             second: first as usize + 1,
-            weight: numerator.rem_euclid(denominator) as f32 / denominator as f32,
-        }
+            weight: rest as f32 / denominator as f32,
+        })
     }
 }
 

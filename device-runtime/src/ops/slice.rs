@@ -1,5 +1,6 @@
 //! Takes evenly spaced elements along height, width and channels.
 
+use super::bounds::{chunks, chunks_mut, copy, row_and_column};
 use super::{Checked, Context, Memory, Region};
 
 #[derive(Clone, Debug)]
@@ -40,19 +41,20 @@ impl Slice {
         let input = memory.input(self.input)?;
         let [_, width, channels] = self.output_shape;
         let [_, input_width, input_channels] = self.input_shape;
-        let pixels = memory.output.chunks_exact_mut(channels * self.size);
+        let pixels = chunks_mut(memory.output, channels * self.size)?;
         for (position, out) in pixels.enumerate() {
-            let y = self.start[0] + position / width * self.step[0];
-            let x = self.start[1] + position % width * self.step[1];
+            let (y, x) = row_and_column(position, width)?;
+            let y = self.start[0] + y * self.step[0];
+            let x = self.start[1] + x * self.step[1];
             let at = ((y * input_width + x) * input_channels + self.start[2]) * self.size;
             let pixel = input.get(at..)?;
             if self.step[2] == 1 {
-                out.copy_from_slice(pixel.get(..out.len())?);
+                copy(out, pixel.get(..out.len())?)?;
                 continue;
             }
-            let from = pixel.chunks(self.size).step_by(self.step[2]);
-            for (out, from) in out.chunks_exact_mut(self.size).zip(from) {
-                out.copy_from_slice(from);
+            let from = chunks(pixel, self.size)?.step_by(self.step[2].max(1));
+            for (out, from) in chunks_mut(out, self.size)?.zip(from) {
+                copy(out, from)?;
             }
         }
         Some(())

@@ -1,5 +1,6 @@
 //! Softmax over the channels: `e[c] = exp(x[c] - max)`, their sum in order, `e[c] / sum`.
 
+use super::bounds::{chunks_mut, copy};
 use super::{Checked, Context, Element, Memory, Region, codes, words, words_mut};
 use crate::quantize::dequantize;
 
@@ -35,9 +36,9 @@ impl Softmax {
                     *out = dequantize(code, scale, zero_point);
                 }
             }
-            Element::F32 => output.copy_from_slice(words(input)?),
+            Element::F32 => copy(output, words(input)?)?,
         }
-        output.chunks_exact_mut(self.channels).for_each(softmax);
+        chunks_mut(output, self.channels)?.for_each(softmax);
         Some(())
     }
 }

@@ -1,5 +1,6 @@
 //! Reorders height, width and channels.
 
+use super::bounds::{chunks, chunks_mut, copy, row_and_column};
 use super::{Checked, Context, Memory, Region};
 
 #[derive(Clone, Debug)]
@@ -26,14 +27,13 @@ impl Transpose {
         if sorted != [0, 1, 2, 3] {
             return Err("a transposition that is not a permutation");
         }
-        let axes = axes.map(|axis| usize::from(axis) - 1);
-        if axes.map(|axis| input.shape[axis]) != output.shape {
+        if permuted(input.shape, axes) != output.shape {
             return Err("an output whose shape is not the permuted input's");
         }
         let [_, width, channels] = input.shape;
         let strides = [width * channels, channels, 1];
         Ok(Self {
-            strides: axes.map(|axis| strides[axis]),
+            strides: permuted(strides, axes),
             shape: output.shape,
             size: input.element.size(),
             input: input.region,
@@ -44,15 +44,26 @@ impl Transpose {
         let input = memory.input(self.input)?;
         let [_, width, channels] = self.shape;
         let size = self.size;
-        let pixels = memory.output.chunks_exact_mut(channels * size);
+        let pixels = chunks_mut(memory.output, channels * size)?;
         for (position, out) in pixels.enumerate() {
-            let at = position / width * self.strides[0] + position % width * self.strides[1];
+            let (y, x) = row_and_column(position, width)?;
+            let at = y * self.strides[0] + x * self.strides[1];
             let from = input.get(at * size..)?;
-            let from = from.chunks(size).step_by(self.strides[2]);
-            for (out, from) in out.chunks_exact_mut(size).zip(from) {
-                out.copy_from_slice(from);
+            let from = chunks(from, size)?.step_by(self.strides[2].max(1));
+            for (out, from) in chunks_mut(out, size)?.zip(from) {
+                copy(out, from)?;
             }
         }
         Some(())
     }
+}
+
+/// Values of height, width and channels in the order of `axes`, which count from the batch.
+fn permuted(values: [usize; 3], axes: [u8; 3]) -> [usize; 3] {
+    let [height, width, channels] = values;
+    axes.map(|axis| match axis {
+        1 => height,
+        2 => width,
+        _ => channels,
+    })
 }

@@ -1,5 +1,6 @@
 //! The geometry of a window that slides over an activation.
 
+use super::bounds::row_and_column;
 use super::{Activation, Checked};
 use crate::kernels::Taps;
 use core::ops::Range;
@@ -65,7 +66,7 @@ impl Geometry {
     /// The taps along an axis that lie inside the input when the window begins at `origin`.
     #[inline(always)]
     pub(crate) fn taps(&self, axis: usize, origin: isize) -> Range<usize> {
-        let dilation = self.dilation[axis];
+        let dilation = self.dilation[axis].max(1); // never 0, as the compiler should see
         let before = (-origin).max(0) as usize;
         let inside = (self.input[axis] as isize - origin).max(0) as usize;
         let first = before.div_ceil(dilation).min(self.kernel[axis]);
@@ -85,13 +86,10 @@ impl Geometry {
 
     /// The taps of an output position that lie inside the input.
     #[inline(always)]
-    pub(crate) fn taps_at<'s, T>(&self, input: &'s [T], position: usize) -> Taps<'s, T> {
-        let width = self.output[1];
-        let origin = [
-            self.origin(0, position / width),
-            self.origin(1, position % width),
-        ];
-        Taps {
+    pub(crate) fn taps_at<'s, T>(&self, input: &'s [T], position: usize) -> Option<Taps<'s, T>> {
+        let (row, column) = row_and_column(position, self.output[1])?;
+        let origin = [self.origin(0, row), self.origin(1, column)];
+        Some(Taps {
             input,
             width: self.input[1],
             channels: self.input[2],
@@ -100,7 +98,7 @@ impl Geometry {
             rows: self.taps(0, origin[0]),
             columns: self.taps(1, origin[1]),
             window_width: self.kernel[1],
-        }
+        })
     }
 
     /// Whether the window is one element that steps by one: rows of the input are patches.

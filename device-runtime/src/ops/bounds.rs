@@ -1,0 +1,38 @@
+//! What the standard library does with a panic, done without: `None` where lengths do not fit.
+//! Preparation has ruled every `None` out; this way the compiler need not take its word for it.
+
+use core::slice::{ChunksExact, ChunksExactMut};
+
+/// Chunks of `len` elements.
+#[inline(always)]
+pub(crate) fn chunks<T>(slice: &[T], len: usize) -> Option<ChunksExact<'_, T>> {
+    if len == 0 {
+        return None;
+    }
+    Some(slice.chunks_exact(len))
+}
+
+/// Chunks of `len` elements, to write.
+#[inline(always)]
+pub(crate) fn chunks_mut<T>(slice: &mut [T], len: usize) -> Option<ChunksExactMut<'_, T>> {
+    if len == 0 {
+        return None;
+    }
+    Some(slice.chunks_exact_mut(len))
+}
+
+/// Copies elements between slices of one length.
+#[inline(always)]
+pub(crate) fn copy<T: Copy>(to: &mut [T], from: &[T]) -> Option<()> {
+    if to.len() != from.len() {
+        return None;
+    }
+    to.copy_from_slice(from);
+    Some(())
+}
+
+/// Row and column of a position.
+#[inline(always)]
+pub(crate) fn row_and_column(position: usize, width: usize) -> Option<(usize, usize)> {
+    Some((position.checked_div(width)?, position.checked_rem(width)?))
+}
