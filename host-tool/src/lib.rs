@@ -9,6 +9,11 @@ pub mod doctor;
 mod error;
 pub mod graph;
 pub mod import;
+pub mod pack;
+pub mod package;
+pub mod plan;
+pub mod progress;
+pub mod prune;
 pub mod quantize;
 pub mod report;
 

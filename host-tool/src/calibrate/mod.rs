@@ -1,5 +1,127 @@
-//! Runs calibration samples through the network and measures every activation, streaming.
+//! Runs calibration samples through the network and measures every activation. Streaming: memory
+//! does not grow with the number of samples, and neither their order of completion nor the number
+//! of threads changes a bit of the result.
 
 mod histogram;
 
 pub use histogram::Histogram;
+
+use crate::Error;
+use crate::dataset::Dataset;
+use crate::graph::{Graph, run_with};
+use crate::progress::Progress;
+use rayon::prelude::*;
+
+/// Samples that run at once; their results are merged in order.
+const BATCH: usize = 8;
+
+/// What calibration measured.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    /// Samples that were run.
+    pub samples: usize,
+    /// One per tensor of the graph.
+    pub tensors: Vec<TensorStatistics>,
+}
+
+/// What calibration measured of one activation.
+#[derive(Clone, Debug, Default)]
+pub struct TensorStatistics {
+    /// All values.
+    pub histogram: Histogram,
+    values_per_channel: f64,
+    sums: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl TensorStatistics {
+    fn of(values: &[f32], channels: usize) -> Self {
+        let mut statistics = Self {
+            histogram: Histogram::of(values),
+            values_per_channel: (values.len() / channels) as f64,
+            sums: vec![0.0; channels],
+            squares: vec![0.0; channels],
+        };
+        for row in values.chunks_exact(channels) {
+            let sums = statistics.sums.iter_mut().zip(&mut statistics.squares);
+            for ((sum, square), &value) in sums.zip(row) {
+                *sum += f64::from(value);
+                *square += f64::from(value) * f64::from(value);
+            }
+        }
+        statistics
+    }
+
+    fn merge(&mut self, other: Self) {
+        if self.sums.is_empty() {
+            *self = other;
+            return;
+        }
+        self.histogram.merge(other.histogram);
+        self.values_per_channel += other.values_per_channel;
+        for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
+            *sum += more;
+        }
+        for (square, more) in self.squares.iter_mut().zip(&other.squares) {
+            *square += more;
+        }
+    }
+
+    /// Mean of one channel.
+    pub fn mean(&self, channel: usize) -> f64 {
+        self.sums[channel] / self.values_per_channel
+    }
+
+    /// Variance of one channel.
+    pub fn variance(&self, channel: usize) -> f64 {
+        let mean = self.mean(channel);
+        (self.squares[channel] / self.values_per_channel - mean * mean).max(0.0)
+    }
+}
+
+/// Measures every activation of `graph` on all samples of `dataset`.
+///
+/// # Errors
+/// A sample that cannot be read, or an activation that is not finite.
+pub fn measure(graph: &Graph, dataset: &Dataset, progress: &Progress) -> Result<Statistics, Error> {
+    let mut tensors = vec![TensorStatistics::default(); graph.tensors.len()];
+    let bar = progress.stage("calibrating", dataset.len());
+    let indices: Vec<usize> = (0..dataset.len()).collect();
+    for batch in indices.chunks(BATCH) {
+        let measured: Vec<_> = batch
+            .par_iter()
+            .map(|&i| measure_sample(graph, &dataset.sample(i)?))
+            .collect::<Result<_, _>>()?;
+        for sample in measured {
+            for (tensor, more) in tensors.iter_mut().zip(sample) {
+                tensor.merge(more);
+            }
+        }
+        bar.advance(batch.len());
+    }
+    Ok(Statistics {
+        samples: dataset.len(),
+        tensors,
+    })
+}
+
+fn measure_sample(graph: &Graph, inputs: &[Vec<f32>]) -> Result<Vec<TensorStatistics>, Error> {
+    let mut tensors = vec![TensorStatistics::default(); graph.tensors.len()];
+    for (port, values) in graph.inputs.iter().zip(inputs) {
+        tensors[port.tensor] = TensorStatistics::of(values, graph.shape(port.tensor)[3]);
+    }
+    let mut broken = None;
+    run_with(graph, inputs, |index, values| {
+        let node = &graph.nodes[index];
+        if values.iter().any(|value| !value.is_finite()) {
+            broken.get_or_insert(&node.name);
+        }
+        tensors[node.output] = TensorStatistics::of(values, graph.shape(node.output)[3]);
+    });
+    match broken {
+        Some(name) => Err(Error::Usage(format!(
+            "node `{name}` gives values that are not finite on a calibration sample: check the input specification"
+        ))),
+        None => Ok(tensors),
+    }
+}

@@ -4,7 +4,6 @@
 //! arXiv 2301.00774).
 
 use super::layer::{LayerShape, code};
-use super::moments::Moments;
 use crate::graph::Linear;
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_inverse::invert_lower_triangular;
@@ -19,19 +18,20 @@ const BLOCK: usize = 64;
 const LANES: usize = 64;
 
 /// Integer codes for the weights at the given step sizes. `mask` holds, in the order of the
-/// weights, which of them must stay (`true`) and which become zero.
+/// weights, which of them must stay (`true`) and which become zero. `covariance` gives the
+/// covariance matrix (row-major `k x k`) of a group's inputs.
 pub fn compensate(
     shape: LayerShape,
     linear: &Linear,
     scales: &[f32],
-    moments: &Moments,
     mask: Option<&[bool]>,
+    covariance: impl Fn(usize) -> Vec<f64> + Sync,
 ) -> Vec<i8> {
     let mut codes = vec![0; linear.weights.len()];
     let groups: Vec<Vec<(usize, Vec<i8>)>> = (0..shape.groups)
         .into_par_iter()
         .map(|group| {
-            let order = Elimination::new(moments.covariance(group), shape.k);
+            let order = Elimination::new(covariance(group), shape.k);
             let outputs: Vec<usize> = (group * shape.rows..(group + 1) * shape.rows).collect();
             outputs
                 .par_chunks(LANES)
@@ -216,6 +216,7 @@ fn spread(
 mod tests {
     use super::*;
     use crate::graph::{Activation, Op};
+    use crate::quantize::Moments;
     use crate::quantize::layer::{QuantizedLinear, scales};
 
     /// A layer and correlated inputs from a linear congruential generator.
@@ -276,15 +277,15 @@ mod tests {
             let (op, patches) = problem(out, k, 400);
             let shape = LayerShape::of(&op).unwrap();
             let linear = op.linear().unwrap();
-            let mut moments = Moments::new(shape);
-            moments.add(0, &patches);
-            let covariance = moments.covariance(0);
+            let mut moments = Moments::new(k);
+            moments.add(&patches);
+            let covariance = moments.covariance();
             for step in [0.02, 0.2, 0.6] {
                 let scales = scales(shape, linear, step);
                 let plain = (0..out * k)
                     .map(|i| code(linear.weights[i], scales[i / k]))
                     .collect();
-                let compensated = compensate(shape, linear, &scales, &moments, None);
+                let compensated = compensate(shape, linear, &scales, None, |_| covariance.clone());
                 let plain = error(shape, linear, &covariance, plain, &scales);
                 let compensated = error(shape, linear, &covariance, compensated, &scales);
                 assert!(
@@ -300,11 +301,12 @@ mod tests {
         let (op, patches) = problem(9, 40, 100);
         let shape = LayerShape::of(&op).unwrap();
         let linear = op.linear().unwrap();
-        let mut moments = Moments::new(shape);
-        moments.add(0, &patches);
+        let mut moments = Moments::new(40);
+        moments.add(&patches);
+        let covariance = moments.covariance();
         let mask: Vec<bool> = (0..9 * 40).map(|i| i % 3 != 0).collect();
         let scales = scales(shape, linear, 0.01);
-        let codes = compensate(shape, linear, &scales, &moments, Some(&mask));
+        let codes = compensate(shape, linear, &scales, Some(&mask), |_| covariance.clone());
         assert!(
             codes
                 .iter()

@@ -1,6 +1,7 @@
 //! How the weights of a layer split into independent problems `y = W x`, and their integer codes.
 
 use crate::graph::{Linear, Op};
+use edgeprune_format::rans;
 
 /// The weights as `groups` matrices of `rows x k`: output channels by input taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +76,19 @@ pub struct QuantizedLinear {
 impl QuantizedLinear {
     /// Whether all output channels share one step size.
     pub fn is_uniform(&self) -> bool {
-        self.scales.windows(2).all(|pair| pair[0] == pair[1])
+        is_uniform(&self.scales)
     }
 
     /// Share of codes that are not zero.
     pub fn density(&self) -> f64 {
         let kept = self.codes.iter().filter(|&&code| code != 0).count();
         kept as f64 / self.codes.len().max(1) as f64
+    }
+
+    /// Bytes that the codes, and scales that differ between channels, take in a package.
+    pub fn coded_bytes(&self) -> usize {
+        let codes = rans::coded_len(&histogram(self.codes.iter().copied())).min(self.codes.len());
+        codes + scale_bytes(&self.scales)
     }
 
     /// The layer's constants with the weights that the codes mean.
@@ -101,6 +108,28 @@ impl QuantizedLinear {
     }
 }
 
+fn is_uniform(scales: &[f32]) -> bool {
+    scales.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+/// Bytes that step sizes take in a package: none where one in the manifest does.
+pub fn scale_bytes(scales: &[f32]) -> usize {
+    if is_uniform(scales) {
+        0
+    } else {
+        2 * scales.len()
+    }
+}
+
+/// How often each code occurs: `counts[code + 128]`.
+pub(crate) fn histogram(codes: impl Iterator<Item = i8>) -> [u32; 256] {
+    let mut counts = [0; 256];
+    for code in codes {
+        counts[(i16::from(code) + 128) as usize] += 1;
+    }
+    counts
+}
+
 /// Greatest magnitude of a weight code.
 pub const MAX_CODE: f32 = 127.0;
 
@@ -109,6 +138,7 @@ pub const MAX_CODE: f32 = 127.0;
 /// cost fewer bytes at equal error once they are entropy-coded. Raised scales take few bytes:
 /// they are rounded up to values that the upper half of an `f32` holds.
 pub fn scales(shape: LayerShape, linear: &Linear, step: f32) -> Vec<f32> {
+    let step = bf16_above(step);
     (0..shape.outputs())
         .map(|output| {
             let largest = (0..shape.k)

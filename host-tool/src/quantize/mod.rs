@@ -1,11 +1,15 @@
 //! From `f32` to integer codes: activation ranges, error-compensated weights, corrected biases.
 
 mod activation;
+mod activation_plan;
 mod compensate;
 mod layer;
 mod moments;
+mod sequential;
 
 pub use activation::ActivationQuantization;
+pub use activation_plan::{LEAST_SQNR_DB, plan as plan_activations};
 pub use compensate::compensate;
-pub use layer::{LayerShape, MAX_CODE, QuantizedLinear, bf16_above, code, scales};
+pub use layer::{LayerShape, MAX_CODE, QuantizedLinear, bf16_above, code, scale_bytes, scales};
 pub use moments::Moments;
+pub use sequential::{QuantizedGraph, Steps, quantize, stream_bytes};

@@ -4,7 +4,6 @@
 //! the covariance of `x`; its mean is repaired by the bias. So the covariance, not `X X^T`, is
 //! what error compensation needs.
 
-use super::LayerShape;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
@@ -13,61 +12,55 @@ use rayon::prelude::*;
 /// rounding, is the same whatever the number of threads.
 const BLOCK: usize = 256;
 
-/// Sums over the input rows ("patches") of each group of a layer.
+/// Sums over input rows ("patches") of `k` taps.
 #[derive(Clone, Debug)]
 pub struct Moments {
     k: usize,
-    rows: Vec<u64>,
+    rows: u64,
     sums: Vec<f64>,
-    /// Per group a `k x k` matrix, of which only the upper triangle is summed.
+    /// Row-major `k x k`, of which only the upper triangle is summed.
     products: Vec<f64>,
 }
 
 impl Moments {
     /// No rows yet.
-    pub fn new(shape: LayerShape) -> Self {
+    pub fn new(k: usize) -> Self {
         Self {
-            k: shape.k,
-            rows: vec![0; shape.groups],
-            sums: vec![0.0; shape.groups * shape.k],
-            products: vec![0.0; shape.groups * shape.k * shape.k],
+            k,
+            rows: 0,
+            sums: vec![0.0; k],
+            products: vec![0.0; k * k],
         }
     }
 
-    /// Adds rows (`[rows][k]`) of one group.
-    pub fn add(&mut self, group: usize, patches: &[f32]) {
+    /// Adds rows, `[rows][k]`.
+    pub fn add(&mut self, patches: &[f32]) {
         let k = self.k;
         let rows = patches.len() / k;
-        self.rows[group] += rows as u64;
-        let sums = &mut self.sums[group * k..(group + 1) * k];
+        self.rows += rows as u64;
         for row in patches.chunks_exact(k) {
-            for (sum, &x) in sums.iter_mut().zip(row) {
+            for (sum, &x) in self.sums.iter_mut().zip(row) {
                 *sum += f64::from(x);
             }
         }
-        let products = &mut self.products[group * k * k..(group + 1) * k * k];
         let x = MatRef::from_row_major_slice(patches, rows, k);
-        products
+        self.products
             .par_chunks_mut(BLOCK * k)
             .enumerate()
             .for_each(|(block, products)| add_block(x, block * BLOCK, products));
     }
 
-    /// The covariance matrix of one group, row-major `k x k`.
-    pub fn covariance(&self, group: usize) -> Vec<f64> {
-        let k = self.k;
-        let n = (self.rows[group] as f64).max(1.0);
-        let sums = &self.sums[group * k..(group + 1) * k];
-        let products = &self.products[group * k * k..(group + 1) * k * k];
-        let mut covariance = vec![0.0; k * k];
+    /// The covariance matrix, row-major `k x k`.
+    pub fn covariance(mut self) -> Vec<f64> {
+        let (k, n) = (self.k, (self.rows as f64).max(1.0));
         for i in 0..k {
             for j in i..k {
-                let value = products[i * k + j] / n - sums[i] / n * (sums[j] / n);
-                covariance[i * k + j] = value;
-                covariance[j * k + i] = value;
+                let value = self.products[i * k + j] / n - self.sums[i] / n * (self.sums[j] / n);
+                self.products[i * k + j] = value;
+                self.products[j * k + i] = value;
             }
         }
-        covariance
+        self.products
     }
 }
 

@@ -1,0 +1,278 @@
+//! The pipeline: from a network and samples to the bytes of a package. Read this first.
+
+use crate::calibrate::{self, Statistics};
+use crate::dataset::{Dataset, InputSpec};
+use crate::graph::Graph;
+use crate::package::{self, Description};
+use crate::plan::{self, Allocation, Layer, TapStatistics, sensitivity};
+use crate::progress::Progress;
+use crate::prune;
+use crate::quantize::{self, LayerShape, QuantizedGraph, QuantizedLinear};
+use crate::{Error, import};
+use edgeprune_format::manifest::Calibration;
+use std::path::Path;
+
+/// What a package is asked to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Goal {
+    /// Most bytes of the file.
+    pub max_size: Option<u64>,
+    /// Least share of weights that are zero, 0 to 1.
+    pub sparsity: Option<f64>,
+}
+
+/// A package and what was found while it was made.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// The file's content.
+    pub bytes: Vec<u8>,
+    /// Bytes of the source model.
+    pub source_bytes: u64,
+    /// Channels that were dead or constant.
+    pub removed_channels: usize,
+    /// Per node with weights: its name and the signal-to-noise ratio in dB of its output.
+    pub sqnr_db: Vec<(String, f64)>,
+}
+
+/// Samples that sensitivity is measured on.
+const SENSITIVITY_SAMPLES: usize = 16;
+/// Memory for the activations of samples that run side by side through both networks.
+const STREAM_MEMORY: usize = 1_800_000_000;
+/// Plans that are tried until the file meets its budget.
+const ATTEMPTS: usize = 6;
+
+/// Prunes, quantizes and packs the network in `model`.
+///
+/// # Errors
+/// A model or sample that cannot be read, or a goal that cannot be met.
+pub fn pack(
+    model: &Path,
+    goal: Goal,
+    samples: &Dataset,
+    spec: Option<&InputSpec>,
+    progress: &Progress,
+) -> Result<Packed, Error> {
+    let graph = import::load(model)?;
+    let removed_channels = 0;
+    let statistics = calibrate::measure(&graph, samples, progress)?;
+    let inputs = stream_samples(&graph, samples)?;
+    let job = Job::new(&graph, &statistics, goal, &inputs, progress);
+    let description = Description {
+        calibration: calibration(samples),
+        spec,
+        removed_channels,
+    };
+    let (quantized, bytes) = job.fit(goal.max_size, &inputs, &description, progress)?;
+    Ok(Packed {
+        bytes,
+        source_bytes: graph.source_bytes,
+        removed_channels,
+        sqnr_db: noise(&quantized),
+    })
+}
+
+fn calibration(samples: &Dataset) -> Calibration {
+    if samples.is_synthetic() {
+        Calibration::Synthetic
+    } else {
+        Calibration::Samples(samples.len() as u32)
+    }
+}
+
+/// As many samples, evenly spread, as fit in memory for the sequential pass.
+fn stream_samples(graph: &Graph, samples: &Dataset) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+    let most = (STREAM_MEMORY / quantize::stream_bytes(graph)).max(8);
+    let count = samples.len().min(most);
+    (0..count)
+        .map(|i| samples.sample(i * samples.len() / count))
+        .collect()
+}
+
+fn noise(quantized: &QuantizedGraph) -> Vec<(String, f64)> {
+    let nodes = quantized.graph.nodes.iter().zip(&quantized.sqnr_db);
+    nodes
+        .filter_map(|(node, sqnr)| Some((node.name.clone(), (*sqnr)?)))
+        .collect()
+}
+
+/// Everything that does not depend on the budget.
+struct Job<'a> {
+    graph: &'a Graph,
+    activations: Vec<Option<quantize::ActivationQuantization>>,
+    masks: Vec<Option<Vec<bool>>>,
+    layers: Vec<Layer>,
+}
+
+impl<'a> Job<'a> {
+    fn new(
+        graph: &'a Graph,
+        statistics: &Statistics,
+        goal: Goal,
+        inputs: &[Vec<Vec<f32>>],
+        progress: &Progress,
+    ) -> Self {
+        let mut job = Self {
+            graph,
+            activations: quantize::plan_activations(graph, statistics),
+            masks: vec![None; graph.nodes.len()],
+            layers: layers(graph, statistics, &[]),
+        };
+        if goal == Goal::default() {
+            return job;
+        }
+        let weights = job.sensitivity(statistics, inputs, progress);
+        if let Some(sparsity) = goal.sparsity {
+            job.masks = prune::global_masks(graph, statistics, &weights, sparsity);
+            job.layers = layers(graph, statistics, &job.masks);
+        }
+        for layer in &mut job.layers {
+            layer
+                .levels
+                .iter_mut()
+                .for_each(|level| level.loss *= weights[layer.node]);
+        }
+        job
+    }
+
+    /// Per node: what a unit of squared error in it costs at the network's output.
+    fn sensitivity(
+        &self,
+        statistics: &Statistics,
+        inputs: &[Vec<Vec<f32>>],
+        progress: &Progress,
+    ) -> Vec<f64> {
+        let mut nodes = Vec::new();
+        let mut trials = Vec::new();
+        for layer in &self.layers {
+            let node = &self.graph.nodes[layer.node];
+            let Some(shape) = LayerShape::of(&node.op) else {
+                continue;
+            };
+            let taps = TapStatistics::new(self.graph, statistics, node, shape);
+            if let Some(trial) =
+                sensitivity::Trial::new(self.graph, layer.node, shape, &taps, &layer.levels)
+            {
+                nodes.push(layer.node);
+                trials.push(trial);
+            }
+        }
+        let inputs = &inputs[..inputs.len().min(SENSITIVITY_SAMPLES)];
+        let measured = sensitivity::measure(self.graph, &trials, inputs, progress);
+        let mut weights = vec![0.0; self.graph.nodes.len()];
+        for (node, weight) in nodes.into_iter().zip(measured) {
+            weights[node] = weight;
+        }
+        weights
+    }
+
+    /// Quantizes and writes until the file meets the budget.
+    fn fit(
+        &self,
+        max_size: Option<u64>,
+        inputs: &[Vec<Vec<f32>>],
+        description: &Description<'_>,
+        progress: &Progress,
+    ) -> Result<(QuantizedGraph, Vec<u8>), Error> {
+        let Some(max_size) = max_size else {
+            return self.quantize(None, inputs, description, progress);
+        };
+        let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
+        let fixed = package::write(&self.empty(), description)?.len();
+        let mut budget = max_size.checked_sub(fixed).unwrap_or(0);
+        for _ in 0..ATTEMPTS {
+            if plan::choose(&self.layers, budget).is_none() {
+                break;
+            }
+            let fitted = self.quantize(Some(budget), inputs, description, progress)?;
+            let length = fitted.1.len();
+            if length <= max_size {
+                return Ok(fitted);
+            }
+            budget = budget.saturating_sub(length - max_size + length / 1000);
+        }
+        Err(self.unreachable(max_size, fixed))
+    }
+
+    fn quantize(
+        &self,
+        budget: Option<usize>,
+        inputs: &[Vec<Vec<f32>>],
+        description: &Description<'_>,
+        progress: &Progress,
+    ) -> Result<(QuantizedGraph, Vec<u8>), Error> {
+        let mut allocation = Allocation::new(self.layers.clone(), budget);
+        let quantized = quantize::quantize(
+            self.graph,
+            self.activations.clone(),
+            inputs,
+            &self.masks,
+            &mut allocation,
+            progress,
+        );
+        let bytes = package::write(&quantized, description)?;
+        Ok((quantized, bytes))
+    }
+
+    /// The network without weights: its package is what every package of it has beside codes.
+    fn empty(&self) -> QuantizedGraph {
+        let nodes = || self.graph.nodes.iter();
+        let layer = |node: &crate::graph::Node| {
+            let linear = node.op.linear()?;
+            Some(QuantizedLinear {
+                codes: vec![0; linear.weights.len()],
+                scales: vec![1e-4; linear.bias.len()],
+                bias: linear.bias.clone(),
+            })
+        };
+        QuantizedGraph {
+            graph: self.graph.clone(),
+            activations: self.activations.clone(),
+            layers: nodes().map(layer).collect(),
+            sqnr_db: vec![None; self.graph.nodes.len()],
+        }
+    }
+
+    fn unreachable(&self, max_size: usize, fixed: usize) -> Error {
+        let smallest = fixed + plan::smallest(&self.layers);
+        let mut layers: Vec<(usize, &str)> = self
+            .layers
+            .iter()
+            .filter_map(|layer| {
+                Some((
+                    layer.levels.last()?.bytes,
+                    self.graph.nodes[layer.node].name.as_str(),
+                ))
+            })
+            .collect();
+        layers.sort_by(|a, b| b.cmp(a));
+        let top: Vec<String> = layers
+            .iter()
+            .take(5)
+            .map(|(bytes, name)| format!("{name} ({bytes} bytes)"))
+            .collect();
+        Error::Budget(format!(
+            "{}: no package of {max_size} bytes or less: the smallest has about {smallest} bytes, {fixed} of them beside the weights; the layers that hold it up: {}",
+            self.graph.name,
+            top.join(", ")
+        ))
+    }
+}
+
+/// The levels of every layer with weights. `masks` may be empty.
+fn layers(graph: &Graph, statistics: &Statistics, masks: &[Option<Vec<bool>>]) -> Vec<Layer> {
+    graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter_map(|(index, node)| {
+            let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
+            let taps = TapStatistics::new(graph, statistics, node, shape);
+            let mask = masks.get(index).and_then(Option::as_deref);
+            let levels = plan::levels(shape, linear, &taps, mask);
+            Some(Layer {
+                node: index,
+                levels,
+            })
+        })
+        .collect()
+}

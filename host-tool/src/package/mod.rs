@@ -1,0 +1,365 @@
+//! Writes a quantized graph as a package.
+
+mod lower;
+mod memory;
+
+use crate::Error;
+use crate::dataset::InputSpec;
+use crate::graph::{Op, Port};
+use crate::quantize::{QuantizedGraph, QuantizedLinear};
+use edgeprune_format::encode::{EncodeError, Writer};
+use edgeprune_format::manifest::{
+    Arena, Calibration, Counts, DType, Head, Input, Linear, MAX_SOURCE_RANK, Node, Op as PackageOp,
+    Output, Quantization, Shape, TensorId, UnaryKind,
+};
+use edgeprune_format::{ALIGNMENT, Container, Manifest};
+use edgeprune_runtime::math::unary;
+use edgeprune_runtime::plan::needs;
+use edgeprune_runtime::quantize::{dequantize, quantize};
+use lower::{Lowered, Step};
+use memory::place;
+
+/// What a package says of itself beside the network.
+#[derive(Clone, Debug)]
+pub struct Description<'a> {
+    /// What the ranges were measured on.
+    pub calibration: Calibration,
+    /// How samples become inputs.
+    pub spec: Option<&'a InputSpec>,
+    /// Output channels that were removed.
+    pub removed_channels: usize,
+}
+
+/// The package's bytes, checked by the runtime that will run them.
+///
+/// # Errors
+/// A network that the format cannot hold.
+pub fn write(quantized: &QuantizedGraph, description: &Description<'_>) -> Result<Vec<u8>, Error> {
+    let refused = |cause: String| Error::Package {
+        path: quantized.graph.name.clone().into(),
+        cause: format!("cannot be packed: {cause}"),
+    };
+    let package = Package::new(quantized, description).map_err(|e| refused(e.to_string()))?;
+    let bytes = package.finish().map_err(|e| refused(e.to_string()))?;
+    edgeprune_runtime::Package::open(&bytes).map_err(|e| refused(e.to_string()))?;
+    Ok(bytes)
+}
+
+struct Package<'a> {
+    quantized: &'a QuantizedGraph,
+    description: &'a Description<'a>,
+    lowered: Lowered,
+    writer: Writer,
+    labels: Option<TensorId>,
+    activation_bytes: usize,
+}
+
+impl<'a> Package<'a> {
+    fn new(
+        quantized: &'a QuantizedGraph,
+        description: &'a Description<'a>,
+    ) -> Result<Self, EncodeError> {
+        let mut package = Self {
+            quantized,
+            description,
+            lowered: Lowered::new(quantized),
+            writer: Writer::default(),
+            labels: None,
+            activation_bytes: 0,
+        };
+        package.activations()?;
+        package.ports()?;
+        for step in package.lowered.steps.clone() {
+            package.step(&step)?;
+        }
+        if let Some(labels) = description.spec.and_then(InputSpec::labels_text) {
+            let shape = vector(labels.len());
+            let labels =
+                package
+                    .writer
+                    .constant(DType::U8, shape, Quantization::None, labels.as_bytes())?;
+            package.labels = Some(labels);
+        }
+        Ok(package)
+    }
+
+    /// Adds the activations, which so get the tensor ids from 0.
+    fn activations(&mut self) -> Result<(), EncodeError> {
+        let (offsets, total) = place(&self.lowered.lifetimes(&self.quantized.graph));
+        self.activation_bytes = total.next_multiple_of(ALIGNMENT);
+        for activation in &self.lowered.activations {
+            self.writer.activation(
+                activation.dtype(),
+                activation.shape.map(|d| d as u32),
+                activation.manifest_quantization(),
+                offsets[activation.storage] as u32,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn ports(&mut self) -> Result<(), EncodeError> {
+        let graph = &self.quantized.graph;
+        for port in &graph.inputs {
+            self.writer.input(&Input {
+                name: &port.name,
+                tensor: port.tensor as TensorId,
+                source_shape: source_shape(port),
+                layout: port.layout,
+                preprocess: self.description.spec.map(|spec| spec.preprocess.clone()),
+            })?;
+        }
+        for port in &graph.outputs {
+            self.writer.output(&Output {
+                name: &port.name,
+                tensor: port.tensor as TensorId,
+                source_shape: source_shape(port),
+                layout: port.layout,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), EncodeError> {
+        let (name, op) = match step.source {
+            Some(index) => (
+                self.quantized.graph.nodes[index].name.as_str(),
+                self.op(step, index)?,
+            ),
+            None => ("", PackageOp::Convert),
+        };
+        let node = Node {
+            name,
+            op,
+            inputs: step.inputs.iter().map(|&id| id as TensorId).collect(),
+            output: step.output as TensorId,
+        };
+        self.writer.node(&node)
+    }
+
+    fn op(&mut self, step: &Step, index: usize) -> Result<PackageOp, EncodeError> {
+        Ok(match &self.quantized.graph.nodes[index].op {
+            Op::Conv2d { window, groups, .. } => PackageOp::Conv2d {
+                linear: self.linear(step, index)?,
+                window: *window,
+                groups: *groups as u32,
+            },
+            Op::DepthwiseConv2d { window, .. } => PackageOp::DepthwiseConv2d {
+                linear: self.linear(step, index)?,
+                window: *window,
+            },
+            Op::FullyConnected { .. } => PackageOp::FullyConnected {
+                linear: self.linear(step, index)?,
+            },
+            Op::Binary { kind, activation } => PackageOp::Binary {
+                kind: *kind,
+                activation: *activation,
+            },
+            Op::MaxPool2d { window } => PackageOp::MaxPool2d { window: *window },
+            Op::AveragePool2d {
+                window,
+                count_include_pad,
+            } => PackageOp::AveragePool2d {
+                window: *window,
+                count_include_pad: *count_include_pad,
+            },
+            Op::Mean => PackageOp::Mean,
+            Op::Unary { kind } => self.unary(step, *kind)?,
+            Op::Softmax => PackageOp::Softmax,
+            Op::Concat { axis } => PackageOp::Concat { axis: *axis as u8 },
+            Op::Pad { before, value } => PackageOp::Pad {
+                before: before.map(|n| n as u16),
+                value: *value,
+            },
+            Op::Slice { start, step } => PackageOp::Slice {
+                start: start.map(|n| n as u32),
+                step: step.map(|n| n as u16),
+            },
+            Op::Transpose { perm } => PackageOp::Transpose {
+                perm: perm.map(|axis| axis as u8),
+            },
+            Op::Resize { kind, coordinates } => PackageOp::Resize {
+                kind: *kind,
+                coordinates: *coordinates,
+            },
+            // Lowering made it a second name of its input.
+            Op::Reshape => return Err(EncodeError::Record),
+        })
+    }
+
+    /// On codes any element-wise function is a table.
+    fn unary(&mut self, step: &Step, kind: UnaryKind) -> Result<PackageOp, EncodeError> {
+        let quantization = |id: usize| self.lowered.activations[id].quantization;
+        let (Some(input), Some(output)) = (quantization(step.inputs[0]), quantization(step.output))
+        else {
+            return Ok(PackageOp::Unary { kind });
+        };
+        let table: Vec<u8> = (i8::MIN..=i8::MAX)
+            .map(|code| {
+                let x = dequantize(code, input.scale, input.zero_point);
+                quantize(unary(kind, x), output.scale, output.zero_point) as u8
+            })
+            .collect();
+        let table = self
+            .writer
+            .constant(DType::I8, vector(256), Quantization::None, &table)?;
+        Ok(PackageOp::Table { table })
+    }
+
+    fn linear(&mut self, step: &Step, index: usize) -> Result<Linear, EncodeError> {
+        let op = &self.quantized.graph.nodes[index].op;
+        let (Some(source), Some(layer)) = (op.linear(), &self.quantized.layers[index]) else {
+            return Err(EncodeError::Record);
+        };
+        let codes: Vec<u8> = layer.codes.iter().map(|&code| code as u8).collect();
+        let shape = source.shape.map(|d| d as u32);
+        let quantization = self.weight_quantization(layer)?;
+        let weights = self
+            .writer
+            .constant(DType::I8, shape, quantization, &codes)?;
+        Ok(Linear {
+            weights,
+            bias: self.bias(step, layer)?,
+            activation: source.activation,
+        })
+    }
+
+    fn weight_quantization(
+        &mut self,
+        layer: &QuantizedLinear,
+    ) -> Result<Quantization, EncodeError> {
+        if layer.is_uniform() {
+            return Ok(Quantization::PerTensor {
+                scale: layer.scales[0],
+                zero_point: 0,
+            });
+        }
+        let halves: Vec<u8> = layer
+            .scales
+            .iter()
+            .flat_map(|scale| ((scale.to_bits() >> 16) as u16).to_le_bytes())
+            .collect();
+        let scales = self.writer.constant(
+            DType::Bf16,
+            vector(layer.scales.len()),
+            Quantization::None,
+            &halves,
+        )?;
+        Ok(Quantization::PerChannel { scales })
+    }
+
+    fn bias(
+        &mut self,
+        step: &Step,
+        layer: &QuantizedLinear,
+    ) -> Result<Option<TensorId>, EncodeError> {
+        if layer.bias.iter().all(|&bias| bias == 0.0) {
+            return Ok(None);
+        }
+        let shape = vector(layer.bias.len());
+        let Some(input) = self.lowered.activations[step.inputs[0]].quantization else {
+            let bytes: Vec<u8> = layer
+                .bias
+                .iter()
+                .flat_map(|bias| bias.to_le_bytes())
+                .collect();
+            return self
+                .writer
+                .constant(DType::F32, shape, Quantization::None, &bytes)
+                .map(Some);
+        };
+        let codes: Vec<i32> = layer
+            .bias
+            .iter()
+            .zip(&layer.scales)
+            .map(|(&bias, &scale)| accumulator(bias, input.scale * scale))
+            .collect();
+        let output = self.lowered.activations[step.output].quantization;
+        let finest = layer.scales.iter().fold(f32::INFINITY, |a, &b| a.min(b)) * input.scale;
+        let tolerance = output.map_or(0.0, |output| BIAS_TOLERANCE * output.scale / finest);
+        let shift = bias_shift(&codes);
+        let (dtype, quantization, bytes): (_, _, Vec<u8>) =
+            if ((1 << shift) / 2) as f32 <= tolerance {
+                let halves = codes.iter().map(|&code| half(code, shift));
+                (
+                    DType::I16,
+                    Quantization::Shift(shift),
+                    halves.flat_map(i16::to_le_bytes).collect(),
+                )
+            } else {
+                (
+                    DType::I32,
+                    Quantization::None,
+                    codes.iter().flat_map(|code| code.to_le_bytes()).collect(),
+                )
+            };
+        self.writer
+            .constant(dtype, shape, quantization, &bytes)
+            .map(Some)
+    }
+
+    /// The bytes; the memory that a session needs is computed by the runtime itself.
+    fn finish(&self) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let graph = &self.quantized.graph;
+        let mut head = Head {
+            model: &graph.name,
+            tool: concat!("edgeprune ", env!("CARGO_PKG_VERSION")),
+            source_hash: graph.source_hash,
+            calibration: self.description.calibration,
+            arena: Arena {
+                constants: 0,
+                activations: self.activation_bytes as u32,
+                scratch: 0,
+            },
+            removed_channels: self.description.removed_channels as u32,
+            labels: self.labels,
+            counts: Counts::default(),
+        };
+        let draft = self.writer.finish(&head)?;
+        let needs = needs(&Manifest::parse(Container::parse(&draft)?.manifest)?)?;
+        head.arena.constants = u32::try_from(needs.constants)?;
+        head.arena.scratch = u32::try_from(needs.scratch)?;
+        Ok(self.writer.finish(&head)?)
+    }
+}
+
+/// Largest error of a compact bias, in steps of the output.
+const BIAS_TOLERANCE: f32 = 1.0 / 64.0;
+
+/// A bias in units of the accumulator.
+fn accumulator(bias: f32, unit: f32) -> i32 {
+    (f64::from(bias) / f64::from(unit))
+        .round_ties_even()
+        .clamp(-1e9, 1e9) as i32
+}
+
+/// The least shift that brings all codes into 16 bits.
+fn bias_shift(codes: &[i32]) -> u8 {
+    (0..16)
+        .find(|&shift| {
+            codes
+                .iter()
+                .all(|&code| half_wide(code, shift).abs() <= 32767)
+        })
+        .unwrap_or(16)
+}
+
+fn half_wide(code: i32, shift: u8) -> i32 {
+    (f64::from(code) / f64::from(1 << shift)).round_ties_even() as i32
+}
+
+fn half(code: i32, shift: u8) -> i16 {
+    half_wide(code, shift) as i16
+}
+
+fn vector(n: usize) -> Shape {
+    [1, 1, 1, n as u32]
+}
+
+fn source_shape(port: &Port) -> edgeprune_format::heapless::Vec<u32, MAX_SOURCE_RANK> {
+    port.source_shape
+        .iter()
+        .take(MAX_SOURCE_RANK)
+        .map(|&d| d as u32)
+        .collect()
+}

@@ -1,0 +1,54 @@
+//! Spends a byte budget layer by layer: what earlier layers really took, after compensation and
+//! coding, corrects the choice for those that are left.
+
+use super::{Layer, choose};
+use crate::quantize::{QuantizedLinear, Steps};
+
+/// The budget for the codes and scales of all layers, and what is left of it.
+#[derive(Clone, Debug)]
+pub struct Allocation {
+    layers: Vec<Layer>,
+    budget: Option<usize>,
+    /// Layers that are done.
+    done: usize,
+    /// Bytes that they took, and were predicted to take.
+    spent: usize,
+    predicted: usize,
+    level: usize,
+}
+
+impl Allocation {
+    /// For layers in order of execution; without a budget each gets its finest level.
+    pub fn new(layers: Vec<Layer>, budget: Option<usize>) -> Self {
+        Self {
+            layers,
+            budget,
+            done: 0,
+            spent: 0,
+            predicted: 0,
+            level: 0,
+        }
+    }
+
+    fn choose(&self) -> usize {
+        let Some(budget) = self.budget else { return 0 };
+        let rest = &self.layers[self.done..];
+        let ratio = (self.spent + 1) as f64 / (self.predicted + 1) as f64;
+        let left = budget.saturating_sub(self.spent) as f64 / ratio;
+        choose(rest, left as usize).map_or(rest[0].levels.len() - 1, |levels| levels[0])
+    }
+}
+
+impl Steps for Allocation {
+    fn step(&mut self, node: usize) -> f32 {
+        debug_assert_eq!(self.layers[self.done].node, node);
+        self.level = self.choose();
+        self.layers[self.done].levels[self.level].step
+    }
+
+    fn done(&mut self, _node: usize, layer: &QuantizedLinear) {
+        self.predicted += self.layers[self.done].levels[self.level].bytes;
+        self.spent += layer.coded_bytes();
+        self.done += 1;
+    }
+}

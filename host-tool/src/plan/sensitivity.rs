@@ -1,0 +1,186 @@
+//! How much an error in one layer matters to the network's output: each layer in turn is
+//! quantized coarsely, and what comes out is compared with the dense network.
+
+use super::levels::{Level, TapStatistics};
+use crate::graph::{Graph, Linear, Node, Op, evaluate, run_with};
+use crate::progress::Progress;
+use crate::quantize::{LayerShape, code, scales};
+use rayon::prelude::*;
+
+/// Squared error that the trial causes in its layer, relative to the layer's own power.
+const TRIAL_NOISE: f64 = 0.01;
+
+/// A layer with trial weights, and the squared error that they cause in it.
+pub struct Trial {
+    node: usize,
+    op: Op,
+    error: f64,
+}
+
+impl Trial {
+    /// Quantizes a layer at the level whose error is closest to a hundredth of its power, with the
+    /// bias corrected for the shift of the mean.
+    pub fn new(
+        graph: &Graph,
+        node: usize,
+        shape: LayerShape,
+        taps: &TapStatistics<'_>,
+        levels: &[Level],
+    ) -> Option<Self> {
+        let op = &graph.nodes[node].op;
+        let linear = op.linear()?;
+        let power = power(shape, linear, taps);
+        let distance = |level: &Level| (level.loss / (power * TRIAL_NOISE)).max(1e-30).ln().abs();
+        let level = levels
+            .iter()
+            .filter(|level| level.loss > 0.0)
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+        let mut op = op.clone();
+        if let Some(trial) = op.linear_mut() {
+            quantize(shape, trial, taps, level.step);
+        }
+        Some(Self {
+            node,
+            op,
+            error: level.loss,
+        })
+    }
+}
+
+fn power(shape: LayerShape, linear: &Linear, taps: &TapStatistics<'_>) -> f64 {
+    let mut power = 0.0;
+    for output in 0..shape.outputs() {
+        for (tap, variance) in taps.variances(output, shape.k).into_iter().enumerate() {
+            let weight = f64::from(linear.weights[shape.index(output, tap)]);
+            power += weight * weight * f64::from(variance);
+        }
+    }
+    power
+}
+
+fn quantize(shape: LayerShape, linear: &mut Linear, taps: &TapStatistics<'_>, step: f32) {
+    let scales = scales(shape, linear, step);
+    for (output, &scale) in scales.iter().enumerate() {
+        let mut shift = 0.0;
+        for tap in 0..shape.k {
+            let weight = &mut linear.weights[shape.index(output, tap)];
+            let rounded = f32::from(code(*weight, scale)) * scale;
+            shift += f64::from(*weight - rounded) * taps.mean(output, tap);
+            *weight = rounded;
+        }
+        linear.bias[output] += shift as f32;
+    }
+}
+
+/// Per trial: error of the network's output, relative to its variance, for one unit of squared
+/// error in the layer. `samples` are network inputs.
+pub fn measure(
+    graph: &Graph,
+    trials: &[Trial],
+    samples: &[Vec<Vec<f32>>],
+    progress: &Progress,
+) -> Vec<f64> {
+    let bar = progress.stage("sensitivity", samples.len());
+    let per_sample: Vec<Vec<f64>> = samples
+        .par_iter()
+        .map(|inputs| {
+            let errors = sample(graph, trials, inputs);
+            bar.advance(1);
+            errors
+        })
+        .collect();
+    (0..trials.len())
+        .map(|i| {
+            let sum: f64 = per_sample.iter().map(|errors| errors[i]).sum();
+            sum / samples.len() as f64 / trials[i].error
+        })
+        .collect()
+}
+
+fn sample(graph: &Graph, trials: &[Trial], inputs: &[Vec<f32>]) -> Vec<f64> {
+    let mut dense: Vec<Vec<f32>> = vec![Vec::new(); graph.tensors.len()];
+    for (port, values) in graph.inputs.iter().zip(inputs) {
+        dense[port.tensor].clone_from(values);
+    }
+    run_with(graph, inputs, |index, values| {
+        dense[graph.nodes[index].output] = values.to_vec();
+    });
+    let outputs = judged_outputs(graph);
+    trials
+        .iter()
+        .map(|trial| {
+            let changed = rerun(graph, trial, &dense);
+            outputs
+                .iter()
+                .map(|&id| relative_error(&dense[id], changed[id].as_deref()))
+                .sum()
+        })
+        .collect()
+}
+
+/// The network's outputs, or what their softmax reads: there errors are not saturated.
+fn judged_outputs(graph: &Graph) -> Vec<usize> {
+    let before_softmax = |id: usize| {
+        let producer = graph.nodes.iter().find(|node| node.output == id);
+        match producer {
+            Some(node) if node.op == Op::Softmax => node.inputs[0],
+            _ => id,
+        }
+    };
+    graph
+        .outputs
+        .iter()
+        .map(|port| before_softmax(port.tensor))
+        .collect()
+}
+
+/// What changes if one layer has the trial weights; only nodes that read a change run.
+fn rerun(graph: &Graph, trial: &Trial, dense: &[Vec<f32>]) -> Vec<Option<Vec<f32>>> {
+    let mut changed: Vec<Option<Vec<f32>>> = vec![None; graph.tensors.len()];
+    let mut last_use = vec![usize::MAX; graph.tensors.len()];
+    for (index, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().for_each(|&id| last_use[id] = index);
+    }
+    for id in judged_outputs(graph) {
+        last_use[id] = usize::MAX;
+    }
+    for (index, node) in graph.nodes.iter().enumerate().skip(trial.node) {
+        if index != trial.node && node.inputs.iter().all(|&id| changed[id].is_none()) {
+            continue;
+        }
+        let inputs: Vec<&[f32]> = node
+            .inputs
+            .iter()
+            .map(|&id| changed[id].as_deref().unwrap_or(&dense[id]))
+            .collect();
+        let output = if index == trial.node {
+            let node = Node {
+                op: trial.op.clone(),
+                ..node.clone()
+            };
+            evaluate(graph, &node, &inputs)
+        } else {
+            evaluate(graph, node, &inputs)
+        };
+        changed[node.output] = Some(output);
+        for &id in &node.inputs {
+            if last_use[id] == index {
+                changed[id] = None;
+            }
+        }
+    }
+    changed
+}
+
+fn relative_error(dense: &[f32], changed: Option<&[f32]>) -> f64 {
+    let Some(changed) = changed else { return 0.0 };
+    let n = dense.len() as f64;
+    let mean = dense.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    let power: f64 = dense.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
+    let error: f64 = dense
+        .iter()
+        .zip(changed)
+        .map(|(&a, &b)| (f64::from(b) - f64::from(a)).powi(2))
+        .sum();
+    error / power.max(f64::MIN_POSITIVE)
+}
