@@ -150,6 +150,16 @@ pub(crate) struct Taps<'s, T> {
     pub(crate) window_width: usize,
 }
 
+impl<T> Taps<'_, T> {
+    /// Where the channels of a tap inside begin.
+    #[inline(always)]
+    pub(crate) fn offset(&self, row: usize, column: usize) -> usize {
+        let y = self.origin[0] + (row * self.dilation[0]) as isize;
+        let x = self.origin[1] + (column * self.dilation[1]) as isize;
+        (y as usize * self.width + x as usize) * self.channels
+    }
+}
+
 /// Operands of an integer addition or subtraction, in steps of the output's scale.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BinaryCodes {

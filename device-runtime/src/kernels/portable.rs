@@ -299,9 +299,21 @@ pub(super) fn depthwise_f32(
     }
 }
 
+/// Tap after tap over the whole row: as an accumulator of few bytes, the compiler would pack it
+/// into integer registers.
 #[inline(always)]
 pub(super) fn max_i8(taps: &Taps<'_, i8>, out: &mut [i8]) -> Option<()> {
-    reduce(taps, UNWEIGHTED, out, |max, x, ()| max.max(x))
+    let out = out.get_mut(..taps.channels)?;
+    for row in taps.rows.clone() {
+        for column in taps.columns.clone() {
+            let at = taps.offset(row, column);
+            let input = taps.input.get(at..)?.get(..taps.channels)?;
+            for (max, &x) in out.iter_mut().zip(input) {
+                *max = if x > *max { x } else { *max };
+            }
+        }
+    }
+    Some(())
 }
 
 #[inline(always)]
@@ -362,10 +374,8 @@ fn reduce_chunk<T: Copy, W: Copy, A: Copy, const C: usize>(
 ) -> Option<()> {
     let mut acc = *out;
     for row in taps.rows.clone() {
-        let y = (taps.origin[0] + (row * taps.dilation[0]) as isize) as usize;
         for column in taps.columns.clone() {
-            let x = (taps.origin[1] + (column * taps.dilation[1]) as isize) as usize;
-            let at = (y * taps.width + x) * taps.channels + first;
+            let at = taps.offset(row, column) + first;
             let input: &[T; C] = taps.input.get(at..)?.first_chunk()?;
             let tap = (row * taps.window_width + column) * taps.channels + first;
             let weights: &[W; C] = weights.get(tap..)?.first_chunk()?;
