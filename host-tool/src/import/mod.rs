@@ -6,6 +6,7 @@ mod lower;
 mod names;
 mod parse;
 mod simplify;
+mod tflite;
 mod verify;
 
 pub use verify::{OutputError, Reference, Verification, compare, verify};

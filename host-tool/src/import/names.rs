@@ -30,8 +30,8 @@ pub(super) fn shorten(graph: &mut Graph) {
     let mut names: Vec<String> = graph.nodes.iter().map(|node| clean(&node.name)).collect();
     let prefix = common_prefix(&names);
     let mut taken = HashSet::new();
-    for (node, name) in graph.nodes.iter_mut().zip(&mut names) {
-        let short = last_characters(name[prefix..].trim_matches('/'));
+    for (node, name) in graph.nodes.iter_mut().zip(&names) {
+        let short = last_characters(name.strip_prefix(&prefix).unwrap_or(name));
         let short = if short.is_empty() {
             node.op.name().to_string()
         } else {
@@ -85,22 +85,12 @@ fn collapse(name: &str) -> String {
     kept.join("/")
 }
 
-/// Length of the path prefix that all names share.
-fn common_prefix(names: &[String]) -> usize {
-    let inner = names.iter().filter(|name| name.contains('/'));
-    let Some(first) = inner
-        .clone()
-        .next()
-        .filter(|_| names.iter().all(|name| name.contains('/')))
-    else {
-        return 0;
-    };
-    let Some(end) = first.find('/') else { return 0 };
-    let prefix = &first[..=end];
-    if inner.clone().all(|name| name.starts_with(prefix)) {
-        prefix.len()
-    } else {
-        0
+/// The first segment of the paths among the names, if they all share it.
+fn common_prefix(names: &[String]) -> String {
+    let mut paths = names.iter().filter_map(|name| name.split_once('/'));
+    match paths.next() {
+        Some((first, _)) if paths.all(|(segment, _)| segment == first) => format!("{first}/"),
+        _ => String::new(),
     }
 }
 

@@ -59,16 +59,27 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(TypedModel, Format), E
     })?;
     let model = match format {
         Format::Onnx => onnx(path, bytes)?,
-        Format::Tflite => guard(path, || {
-            tract_tflite::tflite()
-                .model_for_read(&mut &*bytes)
-                .map_err(|error| describe(&error))
-        })?,
+        Format::Tflite => tflite(path, bytes)?,
     };
     let model = guard(path, || {
         model.into_decluttered().map_err(|error| describe(&error))
     })?;
     Ok((model, format))
+}
+
+fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
+    let (bytes, unknown) = guard(path, || super::tflite::rewrite(bytes))?;
+    if !unknown.is_empty() {
+        return Err(Error::Unsupported {
+            path: path.to_path_buf(),
+            nodes: unknown,
+        });
+    }
+    guard(path, || {
+        tract_tflite::tflite()
+            .model_for_read(&mut bytes.as_slice())
+            .map_err(|error| describe(&error))
+    })
 }
 
 fn onnx(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {

@@ -40,7 +40,7 @@ fn is_identity(op: &Op) -> bool {
     }
 }
 
-/// Merges a reshape into a reshape and a transpose into a transpose.
+/// Merges a reshape into a reshape, a transpose into a transpose, a pad into a pad.
 pub(super) fn merge_movements(graph: &mut Graph) -> bool {
     let links = Links::new(graph);
     let found = graph.nodes.iter().enumerate().find_map(|(index, node)| {
@@ -49,6 +49,19 @@ pub(super) fn merge_movements(graph: &mut Graph) -> bool {
             (Op::Reshape, Op::Reshape) => Op::Reshape,
             (Op::Transpose { perm: first }, Op::Transpose { perm: second }) => Op::Transpose {
                 perm: second.map(|axis| first[axis]),
+            },
+            (
+                Op::Pad {
+                    before: a,
+                    value: x,
+                },
+                Op::Pad {
+                    before: b,
+                    value: y,
+                },
+            ) if x == y => Op::Pad {
+                before: [a[0] + b[0], a[1] + b[1], a[2] + b[2]],
+                value: *x,
             },
             _ => return None,
         };
