@@ -154,3 +154,6 @@ fn reuse(free: &mut Vec<Vec<f32>>, len: usize) -> Vec<f32> {
     buffer.resize(len, 0.0);
     buffer
 }
+
+#[cfg(test)]
+mod tests;

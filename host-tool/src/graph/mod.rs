@@ -5,14 +5,12 @@
 
 mod execute;
 mod patches;
-mod unary;
 mod validate;
 
 pub(crate) use execute::resize_taps;
 pub use execute::{evaluate, evaluate_into, run, run_with};
 pub(crate) use patches::POINT;
 pub use patches::Patches;
-pub use unary::unary;
 
 pub use edgeprune_format::manifest::{
     Activation, BinaryKind, Layout, ResizeCoordinates, ResizeKind, UnaryKind, Window,

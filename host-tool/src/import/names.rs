@@ -27,7 +27,7 @@ const NOISE: [&str; 15] = [
 
 /// Renames every node.
 pub(super) fn shorten(graph: &mut Graph) {
-    let mut names: Vec<String> = graph.nodes.iter().map(|node| clean(&node.name)).collect();
+    let names: Vec<String> = graph.nodes.iter().map(|node| clean(&node.name)).collect();
     let prefix = common_prefix(&names);
     let mut taken = HashSet::new();
     for (node, name) in graph.nodes.iter_mut().zip(&names) {

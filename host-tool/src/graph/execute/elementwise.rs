@@ -55,7 +55,7 @@ fn broadcast(
 
 pub(super) fn unary(kind: UnaryKind, input: &[f32], output: &mut [f32]) {
     for (o, &x) in output.iter_mut().zip(input) {
-        *o = crate::graph::unary(kind, x);
+        *o = edgeprune_runtime::math::unary(kind, x);
     }
 }
 
