@@ -3,10 +3,14 @@
 //! Every importer lowers to this, every later stage reads only this. The operators mirror those of
 //! the package ([`edgeprune_format::manifest::Op`]), with the constants inside.
 
+mod channels;
+mod dead;
 mod execute;
 mod patches;
 mod validate;
 
+pub use channels::Channels;
+pub use dead::{DeadChannels, NEGLIGIBLE, remove_dead_channels};
 pub(crate) use execute::resize_taps;
 pub use execute::{evaluate, evaluate_into, run, run_with};
 pub(crate) use patches::POINT;
