@@ -133,12 +133,21 @@ pub(crate) fn histogram(codes: impl Iterator<Item = i8>) -> [u32; 256] {
 /// Greatest magnitude of a weight code.
 pub const MAX_CODE: f32 = 127.0;
 
+/// The finest step size of a channel, as a share of that of the channel with the largest weight.
+const FINEST_SHARE: f32 = 1.0 / 512.0;
+
 /// One step size per output channel: `step`, or more where the channel's largest weight needs it.
 /// With a small step this is per-channel-max int8, with a large one a uniform step, whose codes
 /// cost fewer bytes at equal error once they are entropy-coded. Raised scales take few bytes:
-/// they are rounded up to values that the upper half of an `f32` holds.
+/// they are rounded up to values that the upper half of an `f32` holds. No channel's step is
+/// finer than a [`FINEST_SHARE`] of the layer's largest: a bias counts in units of it.
 pub fn scales(shape: LayerShape, linear: &Linear, step: f32) -> Vec<f32> {
-    let step = bf16_above(step);
+    let largest = linear.weights.iter().fold(0f32, |m, w| m.max(w.abs()));
+    let finest = match largest {
+        0.0 => 1.0,
+        _ => largest / MAX_CODE * FINEST_SHARE,
+    };
+    let step = bf16_above(step.max(finest));
     (0..shape.outputs())
         .map(|output| {
             let largest = (0..shape.k)
