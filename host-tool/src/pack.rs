@@ -3,6 +3,7 @@
 use crate::calibrate::{self, Statistics};
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::Graph;
+use crate::graph::dead::{DeadChannels, remove_dead_channels};
 use crate::package::{self, Description};
 use crate::plan::{self, Allocation, Layer, TapStatistics, sensitivity};
 use crate::progress::Progress;
@@ -29,7 +30,7 @@ pub struct Packed {
     /// Bytes of the source model.
     pub source_bytes: u64,
     /// Channels that were dead or constant.
-    pub removed_channels: usize,
+    pub dead: DeadChannels,
     /// Per node with weights: its name and the signal-to-noise ratio in dB of its output.
     pub sqnr_db: Vec<(String, f64)>,
 }
@@ -52,21 +53,20 @@ pub fn pack(
     spec: Option<&InputSpec>,
     progress: &Progress,
 ) -> Result<Packed, Error> {
-    let graph = import::load(model)?;
-    let removed_channels = 0;
+    let (graph, dead) = remove_dead_channels(import::load(model)?);
     let statistics = calibrate::measure(&graph, samples, progress)?;
     let inputs = stream_samples(&graph, samples)?;
     let job = Job::new(&graph, &statistics, goal, &inputs, progress);
     let description = Description {
         calibration: calibration(samples),
         spec,
-        removed_channels,
+        removed_channels: dead.removed,
     };
     let (quantized, bytes) = job.fit(goal.max_size, &inputs, &description, progress)?;
     Ok(Packed {
         bytes,
         source_bytes: graph.source_bytes,
-        removed_channels,
+        dead,
         sqnr_db: noise(&quantized),
     })
 }
