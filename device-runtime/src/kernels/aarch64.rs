@@ -1,13 +1,14 @@
 //! The portable kernels with an integer dot product for the baseline of 64-bit ARM (NEON).
 //! Everything else in [`portable`] is compiled for NEON already.
 
-use super::portable::{self, COLUMNS, Dot};
+use super::portable;
+use super::tile::{self, COLUMNS, Dot};
 use super::{STEP, Table};
 use core::arch::aarch64::*;
 
 pub(super) static TABLE: Table = Table {
     name: "neon",
-    product_i8: |product, acc| portable::product_i8::<Neon, 4>(product, acc),
+    product_i8: |product, acc| tile::product_i8::<Neon, 4>(product, acc),
     ..portable::TABLE
 };
 

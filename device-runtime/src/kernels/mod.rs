@@ -9,6 +9,8 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 pub(crate) mod portable;
+#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+mod tile;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86_64;
 

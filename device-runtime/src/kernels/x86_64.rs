@@ -1,7 +1,8 @@
 //! The portable bodies, compiled for AVX2 and for AVX-512 with VNNI, and their integer dot
 //! products. For the host, which scores packages with the runtime itself.
 
-use super::portable::{self, COLUMNS, Dot};
+use super::portable;
+use super::tile::{self, COLUMNS, Dot};
 use super::{BinaryCodes, FloatWeights, LANES, Product, STEP, Table, Taps};
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
@@ -146,7 +147,7 @@ macro_rules! set {
 
             set! { @ $features
                 fn product_i8(product: &Product<'_>, acc: &mut [i32]) -> Option<()> {
-                    portable::product_i8::<$dot, $rows>(product, acc)
+                    tile::product_i8::<$dot, $rows>(product, acc)
                 }
                 fn finish_i8(acc: &[i32], bias: &[i32], multiplier: &[f32], codes: Codes, out: &mut [i8]) -> () {
                     portable::finish_i8(acc, bias, multiplier, codes, out)
