@@ -2,8 +2,7 @@
 
 use crate::calibrate::{self, Statistics};
 use crate::dataset::{Dataset, InputSpec};
-use crate::graph::Graph;
-use crate::graph::dead::{DeadChannels, remove_dead_channels};
+use crate::graph::{DeadChannels, Graph, remove_dead_channels};
 use crate::package::{self, Description};
 use crate::plan::{self, Allocation, Layer, TapStatistics, sensitivity};
 use crate::progress::Progress;
