@@ -6,9 +6,11 @@
 mod network;
 
 use edgeprune::bench::{self, BenchOptions};
-use edgeprune::dataset::Dataset;
+use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::graph::{Layout, Port};
-use edgeprune::{build, doctor};
+use edgeprune::pack::{Goal, pack};
+use edgeprune::progress::Progress;
+use edgeprune::{build, doctor, import};
 use edgeprune_boards::Board;
 use edgeprune_format::manifest::{Activation, DType, Op, Quantization, Window};
 use network::{Network, Random, linear};
@@ -123,6 +125,48 @@ fn every_core_computes_the_bytes_that_the_host_computes() -> TestResult {
     for parity in bench::parity(&package, &samples(), 16, &cores())? {
         assert_eq!(parity.samples, 16);
         assert!(parity.holds(), "{parity:?}");
+    }
+    Ok(())
+}
+
+/// The zoo's float networks, smallest first; and how many samples an emulator gets through in time.
+const ZOO: [(&str, usize); 7] = [
+    ("mlperf-tiny/ad01_fp32.tflite", 8),
+    ("mlperf-tiny/kws_ref_model_float32.tflite", 8),
+    ("mlperf-tiny/pretrainedResnet.tflite", 8),
+    ("mlperf-tiny/vww_96_float.tflite", 8),
+    ("mlperf-tiny/pretrainedResnet_large_float.tflite", 4),
+    ("imagenet/mobilenet_v2.onnx", 2),
+    ("imagenet/efficientnet_lite0.onnx", 2),
+];
+
+#[test]
+fn every_real_network_gives_the_hosts_bytes_on_every_core() -> TestResult {
+    let Some(zoo) = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from) else {
+        eprintln!("real networks are not tested: EDGEPRUNE_ZOO names no folder of them");
+        return Ok(());
+    };
+    if !toolchain_is_there()? {
+        return Ok(());
+    }
+    let folder = TempDir::new()?;
+    let package = folder.path().join("model.epk");
+    for (model, count) in ZOO {
+        let model = zoo.join(model);
+        let inputs = import::load(&model)?.inputs;
+        let spec = InputSpec::find(&model, None)?.map(|(spec, _)| spec);
+        let samples = Dataset::synthetic(count, spec.as_ref(), &inputs);
+        let packed = pack(
+            &model,
+            Goal::default(),
+            &samples,
+            spec.as_ref(),
+            &Progress::Silent,
+        )?;
+        fs::write(&package, &packed.bytes)?;
+        for parity in bench::parity(&package, &samples, count, &cores())? {
+            assert!(parity.holds(), "{}: {parity:?}", model.display());
+        }
     }
     Ok(())
 }
