@@ -130,7 +130,7 @@ fn every_core_computes_the_bytes_that_the_host_computes() -> TestResult {
 }
 
 /// The zoo's float networks, smallest first; and how many samples an emulator gets through in time.
-const ZOO: [(&str, usize); 7] = [
+const ZOO: [(&str, usize); 8] = [
     ("mlperf-tiny/ad01_fp32.tflite", 8),
     ("mlperf-tiny/kws_ref_model_float32.tflite", 8),
     ("mlperf-tiny/pretrainedResnet.tflite", 8),
@@ -138,6 +138,7 @@ const ZOO: [(&str, usize); 7] = [
     ("mlperf-tiny/pretrainedResnet_large_float.tflite", 4),
     ("imagenet/mobilenet_v2.onnx", 2),
     ("imagenet/efficientnet_lite0.onnx", 2),
+    ("imagenet/resnet50.onnx", 1),
 ];
 
 #[test]
