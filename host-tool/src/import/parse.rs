@@ -4,6 +4,7 @@ use super::guard::guard;
 use crate::Error;
 use crate::graph::Layout;
 use std::path::Path;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
@@ -61,10 +62,14 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(TypedModel, Format), E
         Format::Onnx => onnx(path, bytes)?,
         Format::Tflite => tflite(path, bytes)?,
     };
-    let model = guard(path, || {
+    Ok((declutter(path, model)?, format))
+}
+
+/// tract's own simplifications, which the lowering relies on.
+pub(super) fn declutter(path: &Path, model: TypedModel) -> Result<TypedModel, Error> {
+    guard(path, || {
         model.into_decluttered().map_err(|error| describe(&error))
-    })?;
-    Ok((model, format))
+    })
 }
 
 fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
@@ -83,14 +88,21 @@ fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
 }
 
 fn onnx(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
-    let model = guard(path, || {
-        let onnx = tract_onnx::onnx();
-        let proto = onnx
+    let proto = guard(path, || {
+        tract_onnx::onnx()
             .proto_model_for_read(&mut &*bytes)
-            .map_err(|error| format!("damaged ONNX file: {}", describe(&error)))?;
+            .map_err(|error| format!("damaged ONNX file: {}", describe(&error)))
+    })?;
+    from_proto(path, &proto)
+}
+
+/// Builds a model from a decoded ONNX file.
+pub(super) fn from_proto(path: &Path, proto: &ModelProto) -> Result<TypedModel, Error> {
+    let model = guard(path, || {
+        let onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
         let folder = path.parent().and_then(Path::to_str);
         let parsed = onnx
-            .parse(&proto, folder)
+            .parse(proto, folder)
             .map_err(|error| describe(&error))?;
         match parsed.unresolved_inputs.as_slice() {
             [] => Ok(parsed.model),

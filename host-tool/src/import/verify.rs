@@ -1,8 +1,7 @@
 //! The source network run by tract, to compare the lowered one with.
 
 use super::guard::guard;
-use super::lower;
-use super::parse::{self, describe};
+use super::parse::{self, Format, describe};
 use crate::Error;
 use crate::graph::{self, Graph, Layout, Port};
 use std::path::{Path, PathBuf};
@@ -66,11 +65,12 @@ impl Reference {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         let (model, format) = parse::parse(path, &bytes)?;
-        let ports = guard(path, || Ok(lower::lower(&model, format)))?;
-        let graph = ports.map_err(|nodes| Error::Unsupported {
-            path: path.to_path_buf(),
-            nodes,
-        })?;
+        Self::new(path, model, format)
+    }
+
+    /// Prepares a decluttered model.
+    pub(super) fn new(path: &Path, model: TypedModel, format: Format) -> Result<Self, Error> {
+        let graph = super::lowered(path, &model, format)?;
         let plan = guard(path, || {
             let optimized = model.into_optimized().map_err(|error| describe(&error))?;
             optimized.into_runnable().map_err(|error| describe(&error))
