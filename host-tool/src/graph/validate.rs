@@ -74,7 +74,10 @@ fn check(op: &Op, inputs: &[Shape], output: Shape) -> Result<(), String> {
         } => {
             check_linear(linear, linear.shape[0])?;
             check_window(*window, &linear.shape)?;
-            if *groups == 0 || input[3] != linear.shape[3] * groups || output[3] % groups != 0 {
+            if *groups == 0
+                || input[3] != linear.shape[3] * groups
+                || !output[3].is_multiple_of(*groups)
+            {
                 return Err(format!("{groups} groups do not divide the channels"));
             }
             [1, output[1], output[2], linear.shape[0]]

@@ -41,7 +41,9 @@ impl Net {
     fn weights(self, name: &str, dims: &[i64]) -> Self {
         let count: i64 = dims.iter().product();
         let salt: usize = name.bytes().map(usize::from).sum();
-        let data = (0..count as usize).map(|i| ((i * 37 + salt) % 29) as f32 / 20.0 - 0.7).collect();
+        let data = (0..count as usize)
+            .map(|i| ((i * 37 + salt) % 29) as f32 / 20.0 - 0.7)
+            .collect();
         self.constant(name, dims, data)
     }
 
@@ -67,30 +69,56 @@ impl Net {
         self
     }
 
-    fn node(mut self, name: &str, op: &str, inputs: &[&str], attributes: &[(&str, Value<'_>)]) -> Self {
+    fn node(
+        mut self,
+        name: &str,
+        op: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Value<'_>)],
+    ) -> Self {
         self.0.node.push(NodeProto {
             name: name.into(),
             op_type: op.into(),
             input: inputs.iter().map(|input| (*input).into()).collect(),
             output: vec![name.into()],
-            attribute: attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
+            attribute: attributes
+                .iter()
+                .map(|(name, value)| attribute(name, value))
+                .collect(),
             ..NodeProto::default()
         });
         self
     }
 
     /// A convolution with weights `[out, in, h, w]` and a bias, of the input named.
-    fn conv(self, name: &str, input: &str, kernel: &[i64], attributes: &[(&str, Value<'_>)]) -> Self {
+    fn conv(
+        self,
+        name: &str,
+        input: &str,
+        kernel: &[i64],
+        attributes: &[(&str, Value<'_>)],
+    ) -> Self {
         let (w, b) = (format!("{name}_w"), format!("{name}_b"));
-        self.weights(&w, kernel).weights(&b, &kernel[..1]).node(name, "Conv", &[input, &w, &b], attributes)
+        self.weights(&w, kernel).weights(&b, &kernel[..1]).node(
+            name,
+            "Conv",
+            &[input, &w, &b],
+            attributes,
+        )
     }
 
     fn proto(mut self) -> ModelProto {
         let last = self.0.node.last().unwrap().name.clone();
-        self.0.output = vec![ValueInfoProto { name: last, ..ValueInfoProto::default() }];
+        self.0.output = vec![ValueInfoProto {
+            name: last,
+            ..ValueInfoProto::default()
+        }];
         ModelProto {
             ir_version: 7,
-            opset_import: vec![OperatorSetIdProto { version: 13, ..OperatorSetIdProto::default() }],
+            opset_import: vec![OperatorSetIdProto {
+                version: 13,
+                ..OperatorSetIdProto::default()
+            }],
             graph: Some(self.0),
             ..ModelProto::default()
         }
@@ -108,19 +136,33 @@ impl Net {
 
     /// Checks the lowered graph against tract, and returns the names of its operators.
     fn operators(self) -> Vec<&'static str> {
-        self.graph().nodes.iter().map(|node| node.op.name()).collect()
+        self.graph()
+            .nodes
+            .iter()
+            .map(|node| node.op.name())
+            .collect()
     }
 
     fn graph(self) -> Graph {
         let (graph, reference) = self.load().unwrap();
         let input = |port: &graph::Port| {
             let count = graph.tensors[port.tensor].elements();
-            (0..count).map(|i| ((i * 29 + 7) % 41) as f32 / 10.0 - 2.0).collect::<Vec<f32>>()
+            (0..count)
+                .map(|i| ((i * 29 + 7) % 41) as f32 / 10.0 - 2.0)
+                .collect::<Vec<f32>>()
         };
         let inputs: Vec<_> = graph.inputs.iter().map(input).collect();
         let expected = reference.run(&inputs).unwrap();
         let result = compare(&graph, &expected, &graph::run(&graph, &inputs));
-        assert!(result.passes(), "{result:?} with {:#?}", graph.nodes.iter().map(|n| (&n.name, n.op.name())).collect::<Vec<_>>());
+        assert!(
+            result.passes(),
+            "{result:?} with {:#?}",
+            graph
+                .nodes
+                .iter()
+                .map(|n| (&n.name, n.op.name()))
+                .collect::<Vec<_>>()
+        );
         graph
     }
 }
@@ -149,7 +191,10 @@ fn info(name: &str, shape: &[i64]) -> ValueInfoProto {
 
 fn attribute(name: &str, value: &Value<'_>) -> AttributeProto {
     use attribute_proto::AttributeType as Type;
-    let mut proto = AttributeProto { name: name.into(), ..AttributeProto::default() };
+    let mut proto = AttributeProto {
+        name: name.into(),
+        ..AttributeProto::default()
+    };
     let kind = match value {
         Int(i) => {
             proto.i = *i;
@@ -176,14 +221,35 @@ const PADS: (&str, Value<'static>) = ("pads", Ints(&[1, 1, 1, 1]));
 
 #[test]
 fn convolutions_of_every_kind_are_one_node() {
-    let cases: [(&[i64], &[(&str, Value<'_>)], &str); 8] = [
+    type Case<'a> = (&'a [i64], &'a [(&'a str, Value<'a>)], &'a str);
+    let cases: [Case<'_>; 8] = [
         (&[6, 4, 3, 3], &[PADS], "conv_2d"),
         (&[6, 4, 1, 1], &[], "conv_2d"),
         (&[6, 4, 1, 1], &[("strides", Ints(&[2, 2]))], "conv_2d"),
-        (&[6, 2, 3, 3], &[("group", Int(2)), ("dilations", Ints(&[2, 1])), ("pads", Ints(&[2, 0, 1, 1]))], "conv_2d"),
+        (
+            &[6, 2, 3, 3],
+            &[
+                ("group", Int(2)),
+                ("dilations", Ints(&[2, 1])),
+                ("pads", Ints(&[2, 0, 1, 1])),
+            ],
+            "conv_2d",
+        ),
         (&[6, 2, 1, 1], &[("group", Int(2))], "conv_2d"),
-        (&[4, 1, 3, 3], &[("group", Int(4)), ("auto_pad", Text("SAME_LOWER")), ("strides", Ints(&[2, 2]))], "depthwise_conv_2d"),
-        (&[8, 1, 3, 3], &[("group", Int(4)), ("auto_pad", Text("SAME_UPPER"))], "conv_2d"),
+        (
+            &[4, 1, 3, 3],
+            &[
+                ("group", Int(4)),
+                ("auto_pad", Text("SAME_LOWER")),
+                ("strides", Ints(&[2, 2])),
+            ],
+            "depthwise_conv_2d",
+        ),
+        (
+            &[8, 1, 3, 3],
+            &[("group", Int(4)), ("auto_pad", Text("SAME_UPPER"))],
+            "conv_2d",
+        ),
         (&[5, 4, 8, 9], &[], "conv_2d"),
     ];
     for (kernel, attributes, expected) in cases {
@@ -194,7 +260,9 @@ fn convolutions_of_every_kind_are_one_node() {
 
 #[test]
 fn a_symbolic_batch_becomes_one() {
-    let graph = Net::new(&[-1, 3, 8, 8]).conv("c", "x", &[4, 3, 3, 3], &[]).graph();
+    let graph = Net::new(&[-1, 3, 8, 8])
+        .conv("c", "x", &[4, 3, 3, 3], &[])
+        .graph();
     assert_eq!(graph.inputs[0].source_shape, [1, 3, 8, 8]);
     assert_eq!(graph.inputs[0].layout, Layout::Nchw);
     assert_eq!(graph.shape(graph.inputs[0].tensor), [1, 8, 8, 3]);
@@ -210,24 +278,39 @@ fn normalizations_and_activations_disappear_in_the_convolution() {
             .weights(&names[1], &[4])
             .weights(&names[2], &[4])
             .constant(&names[3], &[4], variance)
-            .node(name, "BatchNormalization", &[input, &names[0], &names[1], &names[2], &names[3]], &[])
+            .node(
+                name,
+                "BatchNormalization",
+                &[input, &names[0], &names[1], &names[2], &names[3]],
+                &[],
+            )
     };
     let net = Net::new(&[1, 3, 8, 8]).conv("c", "x", &[4, 3, 3, 3], &[PADS]);
     let net = normalized(net, "bn", "c").node("r", "Relu", &["bn"], &[]);
     assert_eq!(net.operators(), ["conv_2d"]);
     let net = normalized(Net::new(&[1, 4, 8, 8]), "bn", "x").conv("c", "bn", &[4, 4, 3, 3], &[]);
     assert_eq!(net.operators(), ["conv_2d"]);
-    let net = normalized(Net::new(&[1, 4, 8, 8]), "bn", "x").conv("c", "bn", &[4, 4, 3, 3], &[PADS]);
+    let net =
+        normalized(Net::new(&[1, 4, 8, 8]), "bn", "x").conv("c", "bn", &[4, 4, 3, 3], &[PADS]);
     assert_eq!(net.operators(), ["depthwise_conv_2d", "conv_2d"]);
 }
 
 #[test]
 fn gates_are_one_function() {
     let net = |op: &str| Net::new(&[1, 4, 6, 6]).node("g", op, &["x"], &[]);
-    assert_eq!(net("Sigmoid").node("m", "Mul", &["x", "g"], &[]).operators(), ["unary"]);
+    assert_eq!(
+        net("Sigmoid")
+            .node("m", "Mul", &["x", "g"], &[])
+            .operators(),
+        ["unary"]
+    );
     assert_eq!(net("HardSwish").operators(), ["unary"]);
-    let hard = Net::new(&[1, 4, 6, 6]).node("g", "HardSigmoid", &["x"], &[("alpha", Float(1.0 / 6.0))]);
-    assert_eq!(hard.node("m", "Mul", &["g", "x"], &[]).operators(), ["unary"]);
+    let hard =
+        Net::new(&[1, 4, 6, 6]).node("g", "HardSigmoid", &["x"], &[("alpha", Float(1.0 / 6.0))]);
+    assert_eq!(
+        hard.node("m", "Mul", &["g", "x"], &[]).operators(),
+        ["unary"]
+    );
     let spelled = Net::new(&[1, 4, 6, 6])
         .constant("three", &[], vec![3.0])
         .constant("zero", &[], vec![0.0])
@@ -237,6 +320,9 @@ fn gates_are_one_function() {
         .node("m", "Mul", &["x", "c"], &[])
         .node("d", "Div", &["m", "six"], &[]);
     assert_eq!(spelled.operators(), ["unary"]);
+    for op in ["Mish", "Softplus"] {
+        assert_eq!(net(op).operators(), ["unary"], "{op}");
+    }
     let gelu = Net::new(&[1, 4, 6, 6])
         .constant("root", &[], vec![std::f32::consts::SQRT_2])
         .constant("one", &[], vec![1.0])
@@ -251,13 +337,43 @@ fn gates_are_one_function() {
 
 #[test]
 fn functions_match() {
-    for op in ["Tanh", "Elu", "LeakyRelu", "Exp", "Abs", "Softplus", "Mish", "HardSigmoid", "Neg", "Erf"] {
+    for op in [
+        "Tanh",
+        "Elu",
+        "LeakyRelu",
+        "Exp",
+        "Abs",
+        "Softplus",
+        "Mish",
+        "HardSigmoid",
+        "Neg",
+        "Erf",
+    ] {
         Net::new(&[1, 4, 6, 6]).node("f", op, &["x"], &[]).graph();
     }
     for op in ["Sqrt", "Log", "Reciprocal"] {
         let net = Net::new(&[1, 4, 6, 6]).node("e", "Exp", &["x"], &[]);
         net.node("f", op, &["e"], &[]).graph();
     }
+}
+
+#[test]
+fn functions_that_bend_at_zero_are_found() {
+    for op in ["Elu", "LeakyRelu"] {
+        assert_eq!(
+            Net::new(&[1, 4, 6, 6])
+                .node("f", op, &["x"], &[])
+                .operators(),
+            ["unary"],
+            "{op}"
+        );
+    }
+    let slopes = |dims: &[i64]| {
+        let net = Net::new(&[1, 4, 6, 6]).conv("c", "x", &[4, 4, 3, 3], &[]);
+        net.weights("s", dims).node("p", "PRelu", &["c", "s"], &[])
+    };
+    slopes(&[4, 1, 1]).graph();
+    assert_eq!(slopes(&[1, 1, 1]).operators(), ["conv_2d", "unary"]);
 }
 
 #[test]
@@ -269,20 +385,37 @@ fn squeeze_and_excitation_broadcasts_the_gate() {
         .conv("b", "r", &[4, 2, 1, 1], &[])
         .node("s", "Sigmoid", &["b"], &[])
         .node("m", "Mul", &["s", "x"], &[]);
-    assert_eq!(net.operators(), ["mean", "fully_connected", "fully_connected", "unary", "mul"]);
+    assert_eq!(
+        net.operators(),
+        ["mean", "fully_connected", "fully_connected", "unary", "mul"]
+    );
 }
 
 #[test]
 fn flattening_permutes_the_weights_instead_of_the_data() {
     let net = Net::new(&[1, 3, 6, 6])
         .conv("c", "x", &[4, 3, 3, 3], &[])
-        .node("p", "MaxPool", &["c"], &[("kernel_shape", Ints(&[2, 2])), ("strides", Ints(&[2, 2]))])
+        .node(
+            "p",
+            "MaxPool",
+            &["c"],
+            &[("kernel_shape", Ints(&[2, 2])), ("strides", Ints(&[2, 2]))],
+        )
         .node("f", "Flatten", &["p"], &[])
         .weights("w", &[10, 16])
         .weights("b", &[10])
         .node("g", "Gemm", &["f", "w", "b"], &[("transB", Int(1))])
         .node("s", "Softmax", &["g"], &[("axis", Int(1))]);
-    assert_eq!(net.operators(), ["conv_2d", "max_pool_2d", "reshape", "fully_connected", "softmax"]);
+    assert_eq!(
+        net.operators(),
+        [
+            "conv_2d",
+            "max_pool_2d",
+            "reshape",
+            "fully_connected",
+            "softmax"
+        ]
+    );
 }
 
 #[test]
@@ -310,7 +443,9 @@ fn poolings_keep_their_padding() {
 fn reductions_over_space_are_means_and_over_channels_products() {
     let reduce = |axes: &'static [i64], op: &str| {
         let attributes = [("axes", Ints(axes)), ("keepdims", Int(1))];
-        Net::new(&[1, 4, 8, 9]).node("r", op, &["x"], &attributes).operators()
+        Net::new(&[1, 4, 8, 9])
+            .node("r", op, &["x"], &attributes)
+            .operators()
     };
     assert_eq!(reduce(&[2, 3], "ReduceMean"), ["mean"]);
     assert_eq!(reduce(&[1], "ReduceMean"), ["fully_connected"]);
@@ -358,12 +493,22 @@ fn shuffled_channels_and_pixels_end_up_in_place() {
         .integers("split", &[1, 2, 3, 4, 4])
         .integers("joined", &[1, 6, 4, 4])
         .node("a", "Reshape", &["x", "split"], &[])
-        .node("b", "Transpose", &["a"], &[("perm", Ints(&[0, 2, 1, 3, 4]))])
+        .node(
+            "b",
+            "Transpose",
+            &["a"],
+            &[("perm", Ints(&[0, 2, 1, 3, 4]))],
+        )
         .node("c", "Reshape", &["b", "joined"], &[])
         .conv("d", "c", &[4, 6, 3, 3], &[])
         .graph();
     Net::new(&[1, 12, 4, 5])
-        .node("d", "DepthToSpace", &["x"], &[("blocksize", Int(2)), ("mode", Text("CRD"))])
+        .node(
+            "d",
+            "DepthToSpace",
+            &["x"],
+            &[("blocksize", Int(2)), ("mode", Text("CRD"))],
+        )
         .conv("c", "d", &[4, 3, 3, 3], &[])
         .graph();
 }
@@ -371,7 +516,12 @@ fn shuffled_channels_and_pixels_end_up_in_place() {
 #[test]
 fn sequences_are_one_row_high() {
     let net = Net::new(&[1, 6, 20])
-        .conv("a", "x", &[8, 6, 5], &[("pads", Ints(&[2, 2])), ("strides", Ints(&[2]))])
+        .conv(
+            "a",
+            "x",
+            &[8, 6, 5],
+            &[("pads", Ints(&[2, 2])), ("strides", Ints(&[2]))],
+        )
         .node("r", "Relu", &["a"], &[])
         .conv("b", "r", &[8, 1, 3], &[("group", Int(8))]);
     let graph = net.graph();
@@ -395,14 +545,23 @@ fn residuals_add_in_any_order_of_operands() {
         .node("d", "Sub", &["a", "r"], &[]);
     assert_eq!(net.operators(), ["conv_2d", "conv_2d", "add", "sub"]);
     let two = Net::new(&[1, 4, 6, 6]).input("y", &[1, 4, 1, 1]);
-    assert_eq!(two.node("d", "Sub", &["y", "x"], &[]).graph().inputs.len(), 2);
+    assert_eq!(
+        two.node("d", "Sub", &["y", "x"], &[]).graph().inputs.len(),
+        2
+    );
 }
 
 #[test]
 fn constants_for_each_position_are_added() {
-    let net = Net::new(&[1, 4, 6, 5]).weights("p", &[1, 4, 6, 5]).node("a", "Add", &["x", "p"], &[]);
+    let net =
+        Net::new(&[1, 4, 6, 5])
+            .weights("p", &[1, 4, 6, 5])
+            .node("a", "Add", &["x", "p"], &[]);
     net.graph();
-    let net = Net::new(&[1, 4, 6, 5]).weights("p", &[1, 1, 6, 1]).node("a", "Mul", &["x", "p"], &[]);
+    let net =
+        Net::new(&[1, 4, 6, 5])
+            .weights("p", &[1, 1, 6, 1])
+            .node("a", "Mul", &["x", "p"], &[]);
     net.graph();
 }
 
@@ -459,7 +618,10 @@ fn every_unsupported_node_is_named_at_once() {
         .node("relu", "Relu", &["sine"], &[])
         .node("cosine", "Cos", &["relu"], &[]);
     let text = net.load().err().unwrap().to_string();
-    assert!(text.contains("sine (Sin)") && text.contains("cosine (Cos)"), "{text}");
+    assert!(
+        text.contains("sine (Sin)") && text.contains("cosine (Cos)"),
+        "{text}"
+    );
     assert!(!text.contains("relu"), "{text}");
 }
 

@@ -93,7 +93,7 @@ pub(super) fn rewrite(bytes: &[u8]) -> Result<(Vec<u8>, Vec<String>), String> {
         buffers: HashMap::new(),
     };
     for tensor in graph.tensors().ok_or("the network has no tensors")? {
-        edits.to_float(&model, &tensor)?;
+        edits.make_float(&model, &tensor)?;
     }
     edits.plain_options(&graph)?;
     edits.drop_conversions(&model, &graph)?;
@@ -161,7 +161,7 @@ struct Edits {
 
 impl Edits {
     /// Makes a quantized or half precision tensor an `f32` tensor.
-    fn to_float(&mut self, model: &Model<'_>, tensor: &Tensor<'_>) -> Result<(), String> {
+    fn make_float(&mut self, model: &Model<'_>, tensor: &Tensor<'_>) -> Result<(), String> {
         let scaled = tensor
             .quantization()
             .and_then(|q| q.scale())
@@ -175,7 +175,8 @@ impl Edits {
                 | TensorType::INT64
         );
         let half = tensor.type_() == TensorType::FLOAT16;
-        if !half && !(integer && scaled) {
+        let stands_for_reals = half || (integer && scaled);
+        if !stands_for_reals {
             return Ok(());
         }
         if let Some(buffer) = constant(model, tensor) {

@@ -162,7 +162,7 @@ fn of_node(graph: &Graph, node: &Node, known: &[Vec<Bound>]) -> Vec<Bound> {
             Op::Transpose { perm } if perm[3] != 3 => vec![UNKNOWN; shape[3]],
             _ => input.clone(),
         },
-        Op::Reshape if shape[3] % input.len() == 0 => (0..shape[3])
+        Op::Reshape if shape[3].is_multiple_of(input.len()) => (0..shape[3])
             .map(|channel| input[channel % input.len()])
             .collect(),
         Op::Reshape | Op::Transpose { .. } => vec![UNKNOWN; shape[3]],

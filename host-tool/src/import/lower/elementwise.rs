@@ -29,6 +29,8 @@ impl Lowering<'_> {
             UnaryKind::Silu
         } else if op.is::<tn::gelu_exact::GeluExact>() {
             UnaryKind::Gelu
+        } else if let Some(op) = op.downcast_ref::<tn::gelu_approximate::GeluApproximate>() {
+            return self.gelu_by_tanh(node, &value, op.fast_impl);
         } else if op.is::<tm::Tanh>() {
             UnaryKind::Tanh
         } else if op.is::<tm::Erf>() {
@@ -55,6 +57,53 @@ impl Lowering<'_> {
             return Err("edgeprune has no such function".into());
         };
         Ok(self.map(node, &value, kind))
+    }
+
+    /// `x (1 + tanh(z)) / 2 = x sigmoid(2 z)` with `z = sqrt(2 / pi) (x + 0.044715 x^3)`; fast
+    /// implementations have a square in place of the cube.
+    fn gelu_by_tanh(
+        &mut self,
+        node: &TypedNode,
+        x: &Lowered,
+        fast: bool,
+    ) -> Result<Lowered, String> {
+        let c = 2.0 * (2.0 / std::f32::consts::PI).sqrt();
+        let argument = if fast {
+            let square = self.map(node, x, UnaryKind::Square);
+            let square = self.map(
+                node,
+                &square,
+                UnaryKind::Affine {
+                    a: c * 0.044_715,
+                    b: 0.0,
+                },
+            );
+            let linear = self.map(node, x, UnaryKind::Affine { a: c, b: 0.0 });
+            self.two(node, BinaryKind::Add, &linear, &square)?
+        } else {
+            let square = self.map(node, x, UnaryKind::Square);
+            let factor = self.map(
+                node,
+                &square,
+                UnaryKind::Affine {
+                    a: c * 0.044_715,
+                    b: c,
+                },
+            );
+            self.two(node, BinaryKind::Mul, x, &factor)?
+        };
+        let gate = self.map(node, &argument, UnaryKind::Sigmoid);
+        self.two(node, BinaryKind::Mul, x, &gate)
+    }
+
+    /// The product with a constant.
+    pub(super) fn scaled(
+        &mut self,
+        node: &TypedNode,
+        value: &Lowered,
+        constant: &Constant,
+    ) -> Result<Lowered, String> {
+        self.with_constant(node, Arithmetic::Mul, value, constant, false)
     }
 
     fn power(
@@ -198,7 +247,7 @@ impl Lowering<'_> {
         let elements: usize = old.iter().product();
         let shape = if old[3] == channels {
             old
-        } else if channels % old[3] == 0 && old[2] % (channels / old[3]) == 0 {
+        } else if channels.is_multiple_of(old[3]) && old[2].is_multiple_of(channels / old[3]) {
             [1, old[1], old[2] * old[3] / channels, channels]
         } else {
             [1, 1, elements / channels, channels]
@@ -235,7 +284,7 @@ impl Lowering<'_> {
     }
 
     /// An operator of two activations; the smaller goes second.
-    fn two(
+    pub(super) fn two(
         &mut self,
         node: &TypedNode,
         kind: BinaryKind,

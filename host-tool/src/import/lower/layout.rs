@@ -215,7 +215,7 @@ impl Builder {
     }
 
     /// A tensor whose elements have the order of tract's axes.
-    pub(super) fn to_row_major(&mut self, value: &Lowered, name: &str) -> Lowered {
+    pub(super) fn put_row_major(&mut self, value: &Lowered, name: &str) -> Lowered {
         let dims = value.dims();
         let axes: Vec<usize> = (0..dims.len()).collect();
         let order = value.atoms_of(&axes);

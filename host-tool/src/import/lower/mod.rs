@@ -5,6 +5,7 @@ mod elementwise;
 mod layout;
 mod linear;
 mod reduce;
+mod select;
 mod shape;
 mod window;
 
@@ -29,6 +30,12 @@ pub(super) fn lower(model: &TypedModel, format: Format) -> Result<Graph, Vec<Str
         values: HashMap::new(),
     };
     let mut refused = Vec::new();
+    for outlet in &model.inputs {
+        let node = model.node(outlet.node);
+        if let Err(why) = lowering.source(node) {
+            refused.push(format!("{} (input): {why}", node.name));
+        }
+    }
     let order = model
         .eval_order()
         .map_err(|error| vec![error.to_string()])?;
@@ -107,8 +114,8 @@ struct Lowering<'m> {
 
 impl Lowering<'_> {
     fn node(&mut self, node: &TypedNode) -> Result<(), String> {
-        if node.op_is::<ops::source::TypedSource>() {
-            return self.source(node);
+        if node.op_is::<ops::source::TypedSource>() || self.is_sign(node) {
+            return Ok(());
         }
         let constant = |slot| self.constant(OutletId::new(node.id, slot)).is_some();
         if (0..node.outputs.len()).all(constant) {
@@ -162,6 +169,10 @@ impl Lowering<'_> {
             self.identity(node)
         } else if op.is::<ops::array::FiniteReshape>() {
             self.full_reshape(node)
+        } else if op.is::<ops::logic::Iff>() {
+            self.select(node)
+        } else if let Some(op) = op.downcast_ref::<ops::nn::RmsNorm>() {
+            self.rms_norm(node, op)
         } else {
             Err("edgeprune has no such operator".into())
         }

@@ -2,9 +2,9 @@
 
 use super::Lowering;
 use super::layout::Lowered;
-use crate::graph::{Activation, Linear, Op, POINT, UnaryKind};
+use crate::graph::{Activation, BinaryKind, Linear, Op, POINT, UnaryKind};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm, Softmax, SoftmaxKind};
 
 impl Lowering<'_> {
     pub(super) fn reduce(&mut self, node: &TypedNode, op: &Reduce) -> Result<Lowered, String> {
@@ -46,7 +46,12 @@ impl Lowering<'_> {
         let trailing = !reduced.is_empty() && reduced.iter().all(|&atom| atom >= kept.len());
         let tensor = if trailing && !kept.is_empty() {
             let order = [kept.as_slice(), &reduced].concat();
-            let shape = [1, 1, value.size_of(&kept), count];
+            let old = self.builder.graph.shape(value.tensor);
+            let in_place = order.iter().copied().eq(0..order.len()) && old[3] == count;
+            let shape = match in_place {
+                true => old,
+                false => [1, 1, value.size_of(&kept), count],
+            };
             let input = self.builder.arrange(value, &order, shape, &node.name);
             let linear = Linear {
                 shape: [1, 1, 1, count],
@@ -56,7 +61,7 @@ impl Lowering<'_> {
             };
             let op = Op::FullyConnected { linear };
             self.builder
-                .node(&node.name, op, vec![input], [1, 1, shape[2], 1])
+                .node(&node.name, op, vec![input], [1, shape[1], shape[2], 1])
         } else {
             let input = self.leading(node, value, &reduced, &kept);
             let channels = value.size_of(&kept);
@@ -64,6 +69,20 @@ impl Lowering<'_> {
                 .node(&node.name, Op::Mean, vec![input], [1, 1, 1, channels])
         };
         without(value, axes, &kept, tensor)
+    }
+
+    /// `x / sqrt(mean(x^2) + eps)`.
+    pub(super) fn rms_norm(&mut self, node: &TypedNode, op: &RmsNorm) -> Result<Lowered, String> {
+        let value = self.input(node, 0)?;
+        let b = op
+            .eps
+            .cast_to_scalar::<f32>()
+            .map_err(|error| error.to_string())?;
+        let squares = self.map(node, &value, UnaryKind::Square);
+        let mean = self.mean(node, &squares, &[op.axis]);
+        let mean = self.map(node, &mean, UnaryKind::Affine { a: 1.0, b });
+        let factor = self.map(node, &mean, UnaryKind::Rsqrt);
+        self.two(node, BinaryKind::Mul, &value, &factor)
     }
 
     fn maximum(

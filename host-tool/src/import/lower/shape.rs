@@ -41,7 +41,7 @@ impl Lowering<'_> {
         if let Some(reshaped) = value.reshape(at, from, to) {
             return reshaped;
         }
-        let ordered = self.builder.to_row_major(value, &node.name);
+        let ordered = self.builder.put_row_major(value, &node.name);
         let mut dims = ordered.dims();
         dims.splice(at..at + from, to.iter().copied());
         Lowered::row_major(ordered.tensor, &dims)

@@ -12,11 +12,13 @@ use crate::graph::{Graph, Node, TensorId};
 /// One application of a rule: whether it changed the graph.
 type Rule = fn(&mut Graph) -> bool;
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 13] = [
     plumbing::drop_unused,
     plumbing::drop_identity,
     plumbing::merge_movements,
+    plumbing::stride_over_slice,
     pattern::fuse_function,
+    pattern::fuse_softplus,
     pattern::fuse_self_gate,
     affine::merge,
     affine::fold_into_producer,
@@ -146,7 +148,7 @@ pub(super) mod testing {
         let input: Vec<f32> = (0..size)
             .map(|i| ((i * 29 + 3) % 31) as f32 / 4.0 - 3.5)
             .collect();
-        let before = crate::graph::run(graph, &[input.clone()]);
+        let before = crate::graph::run(graph, std::slice::from_ref(&input));
         let mut after = graph.clone();
         super::simplify(&mut after);
         after.validate().unwrap();

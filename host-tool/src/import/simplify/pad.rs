@@ -29,8 +29,8 @@ fn merged(graph: &Graph, links: &Links, pad: &Node, node: &Node) -> Option<Op> {
     }
     let widen = |window: &Window| {
         let mut window = *window;
-        for i in 0..2 {
-            window.pad[i] = window.pad[i].checked_add(u16::try_from(before[i]).ok()?)?;
+        for (pad, &before) in window.pad.iter_mut().zip(before) {
+            *pad = pad.checked_add(u16::try_from(before).ok()?)?;
         }
         Some(window)
     };

@@ -1,7 +1,7 @@
 //! Functions that the source model writes as several operators.
 
 use super::{Links, absorb_producer, find_pair};
-use crate::graph::{Activation, BinaryKind, Graph, Op, UnaryKind};
+use crate::graph::{Activation, BinaryKind, Graph, Node, Op, UnaryKind};
 
 /// Two functions in a row that are one.
 pub(super) fn fuse_function(graph: &mut Graph) -> bool {
@@ -26,13 +26,35 @@ fn fused(first: &Op, second: &Op) -> Option<Op> {
         (UnaryKind::Affine { a, b }, UnaryKind::Clamp { min: 0.0, max: 1.0 }) => {
             UnaryKind::HardSigmoid { a, b }
         }
-        // ln(1 + exp(x)): the sum is in the logarithm already.
-        (UnaryKind::Exp, UnaryKind::Softplus) => return None,
         (UnaryKind::Sqrt, UnaryKind::Reciprocal) => UnaryKind::Rsqrt,
         (UnaryKind::Abs, UnaryKind::Square) => UnaryKind::Square,
         _ => return None,
     };
     Some(Op::Unary { kind })
+}
+
+/// `ln(1 + exp(x))`.
+pub(super) fn fuse_softplus(graph: &mut Graph) -> bool {
+    let links = Links::new(graph);
+    let found = graph.nodes.iter().enumerate().find_map(|(index, node)| {
+        let function = |node: &Node| match node.op {
+            Op::Unary { kind } => Some(kind),
+            _ => None,
+        };
+        let (_, sum) = links.private(graph, node.inputs[0])?;
+        let (_, exponential) = links.private(graph, sum.inputs[0])?;
+        let kinds = (function(exponential)?, function(sum)?, function(node)?);
+        let one = UnaryKind::Affine { a: 1.0, b: 1.0 };
+        (kinds == (UnaryKind::Exp, one, UnaryKind::Log)).then(|| (index, exponential.inputs[0]))
+    });
+    let Some((index, x)) = found else {
+        return false;
+    };
+    graph.nodes[index].op = Op::Unary {
+        kind: UnaryKind::Softplus,
+    };
+    graph.nodes[index].inputs[0] = x;
+    true
 }
 
 /// `x f(x)` for the gates that have a name.
@@ -48,23 +70,45 @@ pub(super) fn fuse_self_gate(graph: &mut Graph) -> bool {
         };
         [[0, 1], [1, 0]].into_iter().find_map(|[x, gate]| {
             let x = node.inputs[x];
-            let (gate, function) = links.private(graph, node.inputs[gate])?;
+            let (_, function) = links.private(graph, node.inputs[gate])?;
             let Op::Unary { kind } = function.op else {
                 return None;
             };
             if function.inputs[0] == x {
-                Some((index, gated(kind)?, x))
-            } else {
-                nested_gate(graph, &links, gate, kind, x).map(|kind| (index, kind, x))
+                return Some((index, gated(kind)?, 1.0, x));
+            }
+            let (_, inner) = links.private(graph, function.inputs[0])?;
+            match inner.op {
+                Op::Unary { kind: first } if inner.inputs[0] == x => {
+                    let (kind, factor) = gated_twice(first, kind)?;
+                    Some((index, kind, factor, x))
+                }
+                _ => None,
             }
         })
     });
-    let Some((index, kind, x)) = found else {
+    let Some((index, kind, factor, x)) = found else {
         return false;
     };
     graph.nodes[index].op = Op::Unary { kind };
     graph.nodes[index].inputs = vec![x];
+    if factor != 1.0 {
+        scale_output(graph, index, factor);
+    }
     true
+}
+
+/// Appends a factor to a node.
+fn scale_output(graph: &mut Graph, index: usize, factor: f32) {
+    let mut scale = graph.nodes[index].clone();
+    graph.tensors.push(graph.tensors[scale.output].clone());
+    let between = graph.tensors.len() - 1;
+    graph.nodes[index].output = between;
+    scale.inputs = vec![between];
+    scale.op = Op::Unary {
+        kind: UnaryKind::Affine { a: factor, b: 0.0 },
+    };
+    graph.nodes.insert(index + 1, scale);
 }
 
 fn gated(gate: UnaryKind) -> Option<UnaryKind> {
@@ -78,20 +122,13 @@ fn gated(gate: UnaryKind) -> Option<UnaryKind> {
     }
 }
 
-/// `x tanh(softplus(x))`.
-fn nested_gate(
-    graph: &Graph,
-    links: &Links,
-    gate: usize,
-    kind: UnaryKind,
-    x: usize,
-) -> Option<UnaryKind> {
-    let (_, inner) = links.private(graph, graph.nodes[gate].inputs[0])?;
-    let softplus = matches!(
-        inner.op,
-        Op::Unary {
-            kind: UnaryKind::Softplus
+/// `x g(f(x))` as a function and a factor.
+fn gated_twice(first: UnaryKind, second: UnaryKind) -> Option<(UnaryKind, f32)> {
+    match (first, second) {
+        (UnaryKind::Softplus, UnaryKind::Tanh) => Some((UnaryKind::Mish, 1.0)),
+        (UnaryKind::Affine { a: 1.0, b: 3.0 }, UnaryKind::Clamp { min: 0.0, max: 6.0 }) => {
+            Some((UnaryKind::HardSwish, 6.0))
         }
-    );
-    (kind == UnaryKind::Tanh && softplus && inner.inputs[0] == x).then_some(UnaryKind::Mish)
+        _ => None,
+    }
 }

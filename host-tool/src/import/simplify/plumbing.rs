@@ -40,7 +40,8 @@ fn is_identity(op: &Op) -> bool {
     }
 }
 
-/// Merges a reshape into a reshape, a transpose into a transpose, a pad into a pad.
+/// Merges a reshape into a reshape, a transpose into a transpose, a pad into a pad, a slice into a
+/// slice.
 pub(super) fn merge_movements(graph: &mut Graph) -> bool {
     let links = Links::new(graph);
     let found = graph.nodes.iter().enumerate().find_map(|(index, node)| {
@@ -63,6 +64,10 @@ pub(super) fn merge_movements(graph: &mut Graph) -> bool {
                 before: [a[0] + b[0], a[1] + b[1], a[2] + b[2]],
                 value: *x,
             },
+            (Op::Slice { start: a, step: s }, Op::Slice { start: b, step: t }) => Op::Slice {
+                start: [0, 1, 2].map(|i| a[i] + b[i] * s[i]),
+                step: [0, 1, 2].map(|i| s[i] * t[i]),
+            },
             _ => return None,
         };
         Some((index, op, previous.inputs[0]))
@@ -72,6 +77,40 @@ pub(super) fn merge_movements(graph: &mut Graph) -> bool {
     };
     graph.nodes[index].op = op;
     graph.nodes[index].inputs[0] = input;
+    true
+}
+
+/// A convolution of one element that reads every n-th position strides over the others.
+pub(super) fn stride_over_slice(graph: &mut Graph) -> bool {
+    let links = Links::new(graph);
+    let found = graph.nodes.iter().enumerate().find_map(|(index, node)| {
+        let (_, previous) = links.producer(graph, node.inputs[0])?;
+        let Op::Slice {
+            start: [0, 0, 0],
+            step,
+        } = previous.op
+        else {
+            return None;
+        };
+        let (Op::Conv2d { window, .. } | Op::DepthwiseConv2d { window, .. }) = &node.op else {
+            return None;
+        };
+        let whole = graph.shape(previous.inputs[0])[3] == graph.shape(previous.output)[3];
+        let point = window.kernel == [1, 1] && window.pad == [0, 0];
+        let mut stride = window.stride;
+        for i in 0..2 {
+            stride[i] = stride[i].checked_mul(u16::try_from(step[i]).ok()?)?;
+        }
+        (whole && point).then_some((index, stride, previous.inputs[0]))
+    });
+    let Some((index, new, input)) = found else {
+        return false;
+    };
+    let node = &mut graph.nodes[index];
+    if let Op::Conv2d { window, .. } | Op::DepthwiseConv2d { window, .. } = &mut node.op {
+        window.stride = new;
+    }
+    node.inputs[0] = input;
     true
 }
 
