@@ -6,6 +6,7 @@
 mod bench;
 mod board;
 mod build;
+mod data;
 mod demo;
 mod doctor;
 mod eval;
@@ -65,6 +66,14 @@ pub fn main() -> ExitCode {
             output::print_error(&error);
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Parses a count of one or more.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("want a whole number of 1 or more".into()),
+        Ok(count) => Ok(count),
     }
 }
 

@@ -1,13 +1,159 @@
 //! `edgeprune pack`.
 
-use crate::Error;
+use super::data::{DATA_HELP, spec_of_model};
+use super::output::{self, human_bytes, note, table};
+use super::size;
+use crate::dataset::{Dataset, InputSpec};
+use crate::pack::{Goal, Packed, pack};
+use crate::progress::Progress;
+use crate::report::describe::Description;
+use crate::report::record::Pack;
+use crate::{Error, import};
+use std::path::{Path, PathBuf};
+
+/// Synthetic inputs that stand in for calibration samples.
+const SYNTHETIC: usize = 32;
 
 /// Prune, quantize and pack a network.
+///
+/// Without a goal, every layer is quantized to int8 with the least loss. --max-size makes a package
+/// whose whole file is at most that, as accurate as can be; --sparsity one with that share of zeros.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[command(after_long_help = DATA_HELP)]
+pub(super) struct Args {
+    /// The model: ONNX or TFLite.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Most bytes of the package's file: 25MB, 800kB, 1.5MiB or plain bytes.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    max_size: Option<u64>,
+    /// Least share of weights that are zero, 0 to 1 (such as 0.5).
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    sparsity: Option<f64>,
+    /// Calibration samples, without labels: a folder of images, an .npy array or an .npz archive. Never
+    /// use what accuracy is measured on. Without it, inputs are made up and accuracy suffers.
+    #[arg(long, value_name = "PATH")]
+    calib: Option<PathBuf>,
+    /// Calibrate on at most N samples, evenly spread over all.
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "calib", value_parser = super::at_least_one)]
+    calib_samples: usize,
+    /// How images become inputs; it is stored in the package. Without it, the TOML file beside the
+    /// model with the model's name, if there is one.
+    #[arg(long, value_name = "TOML")]
+    input_spec: Option<PathBuf>,
+    /// The package to write [default: the model's name with .epk, in the current folder].
+    #[arg(short, long, value_name = "MODEL.epk")]
+    output: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+        _ => Err("want a number from 0 to below 1, such as 0.5".into()),
+    }
+}
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
-        Err(Error::Usage("`pack` is not in this build".into()))
+        let goal = Goal {
+            max_size: self.max_size,
+            sparsity: self.sparsity,
+        };
+        let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
+        let samples = self.samples(spec.as_ref())?;
+        let packed = pack(&self.model, goal, &samples, spec.as_ref(), &Progress::Terminal)?;
+        let path = self.output.unwrap_or_else(|| default_output(&self.model));
+        output::write_file(&path, &packed.bytes)?;
+        let record = record(&path, &packed)?;
+        if self.json {
+            return output::print_json(&record);
+        }
+        output::print(&text(&record, &samples))
+    }
+
+    fn samples(&self, spec: Option<&InputSpec>) -> Result<Dataset, Error> {
+        let inputs = import::load(&self.model)?.inputs;
+        match &self.calib {
+            Some(path) => {
+                let samples = Dataset::open(path, None, spec, &inputs)?;
+                Ok(samples.spread(self.calib_samples))
+            }
+            None => {
+                note(
+                    "note: without --calib the ranges come from made-up inputs; the package is marked as \
+                     uncalibrated, and is less accurate than it could be",
+                );
+                Ok(Dataset::synthetic(SYNTHETIC, spec, &inputs))
+            }
+        }
+    }
+}
+
+fn default_output(model: &Path) -> PathBuf {
+    let stem = model.file_stem().unwrap_or("model".as_ref());
+    let mut name = stem.to_os_string();
+    name.push(".epk");
+    name.into()
+}
+
+/// What `--json` prints.
+pub(super) fn record(path: &Path, packed: &Packed) -> Result<Pack, Error> {
+    let mut record = Description::of(path, &packed.bytes)?.pack()?;
+    record.source_bytes = Some(packed.source_bytes);
+    Ok(record)
+}
+
+fn text(record: &Pack, samples: &Dataset) -> String {
+    let rows: Vec<Vec<String>> = record
+        .layers
+        .iter()
+        .map(|layer| {
+            vec![
+                layer.name.clone(),
+                human_bytes(layer.bytes),
+                format!("{:.2}", layer.bits_per_weight),
+                format!("{:.1} %", 100.0 * layer.density),
+                if layer.kept_float { "f32" } else { "int8" }.to_owned(),
+            ]
+        })
+        .collect();
+    let source = record.source_bytes.unwrap_or(0).max(1);
+    let calibrated = if samples.is_synthetic() {
+        "not calibrated".to_owned()
+    } else {
+        format!("calibrated on {} samples", samples.len())
+    };
+    format!(
+        "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
+         {:.1} % of weights are not zero, {} channels removed, {} of memory to run, {calibrated}\n",
+        table(&["layer", "bytes", "bits per weight", "non-zero", "runs in"], &rows),
+        record.identity.package,
+        human_bytes(record.package_bytes),
+        record.package_bytes,
+        100.0 * record.package_bytes as f64 / source as f64,
+        100.0 * record.density,
+        record.removed_channels,
+        human_bytes(record.arena_bytes),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_named_after_its_model() {
+        assert_eq!(default_output(Path::new("/a/net.v2.onnx")), Path::new("net.v2.epk"));
+    }
+
+    #[test]
+    fn shares_are_below_one() {
+        assert_eq!(share("0.5"), Ok(0.5));
+        for text in ["1", "-0.1", "half", "nan"] {
+            assert!(share(text).is_err(), "{text}");
+        }
     }
 }

@@ -5,8 +5,7 @@ use crate::Error;
 use crate::dataset::InputSpec;
 use crate::graph::Port;
 use edgeprune_format::manifest::{
-    Activation, BinaryKind, DType, Encoding, Linear, Node, Op, Quantization, Storage, Tensor,
-    TensorId,
+    DType, Encoding, Linear, Node, Quantization, Storage, Tensor, TensorId,
 };
 use edgeprune_format::{Container, Manifest, rans};
 use std::path::{Path, PathBuf};
@@ -58,7 +57,7 @@ impl<'a> Description<'a> {
         let mut layers = Vec::new();
         let mut weights = Count::default();
         for node in self.manifest.nodes() {
-            if let Some(linear) = linear(&node.op) {
+            if let Some(linear) = node.op.linear() {
                 let (layer, count) = self.layer(&node, linear)?;
                 layers.push(layer);
                 weights.add(count);
@@ -200,18 +199,6 @@ impl<'a> Description<'a> {
             })
             .collect()
     }
-
-    /// Multiply-accumulates of a node.
-    pub fn macs(&self, node: &Node<'_>) -> u64 {
-        let output = self.manifest.tensor(node.output);
-        let weights = linear(&node.op).and_then(|linear| self.manifest.tensor(linear.weights));
-        match (output, weights.and_then(|tensor| tensor.elements())) {
-            (Some(output), Some(weights)) => {
-                u64::from(output.shape[1]) * u64::from(output.shape[2]) * weights as u64
-            }
-            _ => 0,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -229,16 +216,6 @@ impl Count {
     /// Share that is not zero; 1 of nothing.
     fn density(self) -> f64 {
         1.0 - self.zeros as f64 / self.all.max(1) as f64
-    }
-}
-
-/// The constants of an operator with weights.
-fn linear(op: &Op) -> Option<&Linear> {
-    match op {
-        Op::Conv2d { linear, .. }
-        | Op::DepthwiseConv2d { linear, .. }
-        | Op::FullyConnected { linear } => Some(linear),
-        _ => None,
     }
 }
 
@@ -260,44 +237,6 @@ fn encoding(weights: &Tensor) -> &'static str {
         ) => "rans",
         (_, DType::F32) => "f32",
         _ => "raw",
-    }
-}
-
-/// The operator's name in reports, the same as the graph's.
-pub fn op_name(op: &Op) -> &'static str {
-    match op {
-        Op::Conv2d { .. } => "conv_2d",
-        Op::DepthwiseConv2d { .. } => "depthwise_conv_2d",
-        Op::FullyConnected { .. } => "fully_connected",
-        Op::Binary { kind, .. } => match kind {
-            BinaryKind::Add => "add",
-            BinaryKind::Sub => "sub",
-            BinaryKind::Mul => "mul",
-            BinaryKind::Max => "max",
-            BinaryKind::Min => "min",
-        },
-        Op::MaxPool2d { .. } => "max_pool_2d",
-        Op::AveragePool2d { .. } => "average_pool_2d",
-        Op::Mean => "mean",
-        Op::Table { .. } => "table",
-        Op::Unary { .. } => "unary",
-        Op::Softmax => "softmax",
-        Op::Concat { .. } => "concat",
-        Op::Pad { .. } => "pad",
-        Op::Slice { .. } => "slice",
-        Op::Transpose { .. } => "transpose",
-        Op::Resize { .. } => "resize",
-        Op::Convert => "convert",
-        _ => "unknown",
-    }
-}
-
-/// The activation fused into an operator, for tables.
-pub fn activation_name(activation: Activation) -> String {
-    match activation {
-        Activation::None => String::new(),
-        Activation::Relu => "relu".into(),
-        Activation::Clamp { min, max } => format!("clamp {min}..{max}"),
     }
 }
 

@@ -292,48 +292,70 @@ fn bench_on<'a>(variant: &'a Variant, board: &str) -> Option<&'a Bench> {
     variant.benches.iter().find(|bench| bench.board == board)
 }
 
-const EMULATED: &str = "Emulated: the microseconds are those of the emulator on the machine that ran it, good for \
-    comparing layers and packages, not for a board's real speed. Instructions are exact.";
+const EMULATED: &str = "Times of emulated boards are the emulator's on the machine that ran it: they compare layers and \
+    packages, and say nothing of a board's real speed.";
 
-fn explain_times(variants: &[&Variant]) -> &'static str {
-    let emulated = variants
-        .iter()
-        .flat_map(|variant| &variant.benches)
-        .any(|bench| bench.emulated);
-    if emulated {
-        EMULATED
-    } else {
-        "Median of one inference."
-    }
+fn explain_times(benches: &[&Bench]) -> &'static str {
+    let emulated = benches.iter().any(|bench| bench.emulated);
+    if emulated { EMULATED } else { "Median of one inference." }
 }
 
+/// Times of real machines, exact instruction counts of emulated cores, and a table of all.
 fn boards(variants: &[&Variant]) -> String {
     let boards = board_names(variants);
     if boards.is_empty() {
         return String::new();
     }
-    let rows: Vec<Row> = boards
-        .iter()
-        .map(|board| board_row(variants, board))
-        .collect();
-    let chart = chart::legend(&labels(variants)) + &chart::bars(&rows);
-    let body = chart + &board_table(variants);
-    card("Latency by board", explain_times(variants), &body)
+    let times = board_chart(variants, &boards, micros, |bench| {
+        (!bench.emulated).then_some(bench.latency_us.p50)
+    });
+    let counts = board_chart(
+        variants,
+        &boards,
+        |count| human_count(count as u64),
+        |bench| bench.instructions_per_inference.map(|count| count as f64),
+    );
+    let mut body = chart::legend(&labels(variants));
+    for (title, chart) in [
+        ("Median time of one inference", times),
+        ("Instructions of one inference, counted on emulated cores", counts),
+    ] {
+        if let Some(chart) = chart {
+            let _ = write!(body, "<h3>{title}</h3>\n{chart}");
+        }
+    }
+    let benches: Vec<&Bench> = variants.iter().flat_map(|variant| &variant.benches).collect();
+    card("Speed by board", explain_times(&benches), &(body + &board_table(variants)))
 }
 
-fn board_row(variants: &[&Variant], board: &str) -> Row {
-    let bars = variants.iter().enumerate().filter_map(|(series, variant)| {
-        let p50 = bench_on(variant, board)?.latency_us.p50;
+/// Bars by board, one series a package, of a value that some records have.
+fn board_chart(
+    variants: &[&Variant],
+    boards: &[&str],
+    text: impl Fn(f64) -> String,
+    value: impl Fn(&Bench) -> Option<f64>,
+) -> Option<String> {
+    let bar = |series: usize, variant: &Variant, board: &str| {
+        let value = value(bench_on(variant, board)?)?;
         Some(Bar {
             series,
-            value: p50,
-            text: micros(p50),
+            value,
+            text: text(value),
         })
-    });
-    Row {
-        name: board.to_owned(),
-        bars: bars.collect(),
-    }
+    };
+    let rows: Vec<Row> = boards
+        .iter()
+        .map(|board| Row {
+            name: (*board).to_owned(),
+            bars: variants
+                .iter()
+                .enumerate()
+                .filter_map(|(series, variant)| bar(series, variant, board))
+                .collect(),
+        })
+        .filter(|row| !row.bars.is_empty())
+        .collect();
+    (!rows.is_empty()).then(|| chart::bars(&rows))
 }
 
 fn board_table(variants: &[&Variant]) -> String {
@@ -381,7 +403,10 @@ fn latency_by_layer(variants: &[&Variant]) -> String {
         .collect();
     match charts.as_str() {
         "" => String::new(),
-        charts => card("Latency by layer", explain_times(variants), charts),
+        charts => {
+            let benches: Vec<&Bench> = variants.iter().flat_map(|v| &v.benches).collect();
+            card("Latency by layer", explain_times(&benches), charts)
+        }
     }
 }
 

@@ -23,6 +23,7 @@ body {
 .soft { color: var(--soft); font-weight: 400; }
 h1 { margin: 1rem 0 0; font-size: clamp(1.7rem, 5vw, 2.4rem); line-height: 1.15; letter-spacing: -.025em; overflow-wrap: anywhere; }
 h2 { margin: 0 0 .25rem; font-size: 1.1rem; letter-spacing: -.01em; }
+h3 { margin: 1.1rem 0 .4rem; font-size: .88rem; font-weight: 550; }
 .lead { margin: .4rem 0 1.4rem; color: var(--soft); font-size: 1.05rem; }
 .card p { margin: 0 0 1rem; max-width: 46rem; font-size: .9rem; }
 .card { margin: 1rem 0; padding: 1.25rem 1.4rem 1.4rem; background: var(--card); border: 1px solid var(--line); border-radius: .8rem; }

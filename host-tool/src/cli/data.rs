@@ -1,0 +1,67 @@
+//! Flags and look-ups that commands share: where the samples are and how they become inputs.
+
+use super::output::note;
+use crate::Error;
+use crate::dataset::{Dataset, InputSpec};
+use crate::graph::Port;
+use std::path::{Path, PathBuf};
+
+/// Data that commands read.
+pub(super) const DATA_HELP: &str = "\
+Samples are one of
+  a folder of JPEG or PNG images (or of sub-folders of them, one a class), or one image;
+  an .npy array, samples along the first dimension, each in the model's own order or in
+    height-width-channels order;
+  an .npz archive of such arrays, one for each model input, by name.
+
+Images need an input specification: how pixels become the network's input. It comes from
+--input-spec, from the TOML file beside the model with the model's name, or, for packages, from
+the package. Arrays of u8 are pixels, and go the same way if there is a specification; arrays of
+other types, and u8 without a specification, are taken as they are.";
+
+/// The specification for a model file; says which file it is, if it was found beside the model.
+pub(super) fn spec_of_model(
+    model: &Path,
+    explicit: Option<&Path>,
+) -> Result<Option<InputSpec>, Error> {
+    let found = InputSpec::find(model, explicit)?;
+    if let (Some((_, path)), None) = (&found, explicit) {
+        note(format!("input specification: {}", path.display()));
+    }
+    Ok(found.map(|(spec, _)| spec))
+}
+
+/// Where labelled samples are.
+#[derive(Debug, clap::Args)]
+pub(super) struct DataArgs {
+    /// Samples: a folder of images, an image, an .npy array or an .npz archive.
+    #[arg(long, value_name = "PATH")]
+    pub(super) data: PathBuf,
+    /// Class indices: a CSV `file,index`, or one a sample in .npy, .csv or .txt. Without it, labels.csv
+    /// in the folder, or the sub-folders' names in sorted order.
+    #[arg(long, value_name = "FILE")]
+    pub(super) labels: Option<PathBuf>,
+    /// How images become inputs, in place of what the package says.
+    #[arg(long, value_name = "TOML")]
+    pub(super) input_spec: Option<PathBuf>,
+    /// Use only the first N samples.
+    #[arg(long, value_name = "N", value_parser = super::at_least_one)]
+    pub(super) limit: Option<usize>,
+}
+
+impl DataArgs {
+    /// Opens the samples for a network with these inputs; `stored` is the package's specification.
+    pub(super) fn open(&self, stored: Option<InputSpec>, inputs: &[Port]) -> Result<Dataset, Error> {
+        let spec = match &self.input_spec {
+            Some(path) => Some(InputSpec::read(path)?),
+            None => stored,
+        };
+        let data = Dataset::open(&self.data, self.labels.as_deref(), spec.as_ref(), inputs)?;
+        Ok(data.limit(self.limit.unwrap_or(usize::MAX)))
+    }
+}
+
+/// A file's content.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(Error::io(path))
+}

@@ -1,0 +1,72 @@
+//! `edgeprune inspect`.
+
+mod model;
+mod package;
+
+use super::data::{DATA_HELP, read};
+use super::output;
+use crate::Error;
+use std::path::PathBuf;
+
+/// Show what a model or a package holds.
+///
+/// A model (ONNX, TFLite): inputs, outputs, parameters, multiply-accumulates, dead channels, each
+/// layer, and what of it can run in int8. A package (.epk): each layer with its encoding, bytes and
+/// density, the memory it needs, and how it was calibrated.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = DATA_HELP)]
+pub(super) struct Args {
+    /// The model or package.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Run the imported network beside the source (models only), and fail if an output differs by
+    /// more than 1e-4 of its range.
+    #[arg(long)]
+    verify: bool,
+    /// Samples for --verify; without it, synthetic inputs.
+    #[arg(long, value_name = "PATH", requires = "verify")]
+    data: Option<PathBuf>,
+    /// How images become inputs. Without it, the TOML file beside the model with the model's name.
+    #[arg(long, value_name = "TOML", requires = "verify")]
+    input_spec: Option<PathBuf>,
+    /// Samples that --verify runs.
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "verify", value_parser = super::at_least_one)]
+    samples: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<(), Error> {
+        let bytes = read(&self.file)?;
+        if bytes.starts_with(&edgeprune_format::MAGIC) {
+            if self.verify {
+                let cause = "--verify compares a model's import with the model; score a package with `edgeprune eval --against`";
+                return Err(Error::Usage(cause.into()));
+            }
+            let seen = package::inspect(&self.file, &bytes)?;
+            return self.print(&seen, package::text);
+        }
+        drop(bytes);
+        let graph = crate::import::load(&self.file)?;
+        let mut seen = model::inspect(&graph);
+        if self.verify {
+            let source = model::Samples {
+                data: self.data.as_deref(),
+                spec: self.input_spec.as_deref(),
+                count: self.samples,
+            };
+            seen.verification = Some(model::verify(&self.file, &graph, &source)?);
+        }
+        self.print(&seen, model::text)?;
+        seen.check(&self.file)
+    }
+
+    fn print<T: serde::Serialize>(&self, seen: &T, text: impl Fn(&T) -> String) -> Result<(), Error> {
+        if self.json {
+            return output::print_json(seen);
+        }
+        output::print(&text(seen))
+    }
+}

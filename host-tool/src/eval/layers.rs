@@ -1,0 +1,163 @@
+//! Which layers differ most from the original network.
+
+use super::runner::{Opened, each_sample};
+use super::score::Noise;
+use crate::Error;
+use crate::dataset::Dataset;
+use crate::graph::{self, Graph};
+use crate::progress::Progress;
+use crate::report::record::EvalLayer;
+use edgeprune_format::manifest::{DType, Quantization};
+use edgeprune_runtime::Observer;
+use edgeprune_runtime::quantize::dequantize;
+use std::collections::HashMap;
+
+/// Samples that layers are compared on.
+const SAMPLES: usize = 16;
+/// Layers that are reported.
+const MOST: usize = 10;
+
+/// The layers with the lowest signal-to-noise ratio, lowest first. Only nodes that both networks
+/// have, by name, with outputs of the same size, are compared: removed channels change sizes.
+pub(super) fn worst(
+    opened: &Opened<'_>,
+    data: &Dataset,
+    graph: &Graph,
+    progress: &Progress,
+) -> Result<Vec<EvalLayer>, Error> {
+    let pairs = pairs(opened, graph);
+    let count = data.len().min(SAMPLES);
+    let stage = progress.stage("layers", count);
+    let samples = each_sample(opened, count, |runner, i| {
+        let inputs = data.sample(i)?;
+        let mut comparison = Comparison::new(&pairs, graph, &inputs);
+        runner.run_observed(&inputs, &mut comparison)?;
+        stage.advance(1);
+        Ok(comparison.noise)
+    })?;
+    let mut layers: Vec<EvalLayer> = pairs
+        .iter()
+        .enumerate()
+        .map(|(pair, Pair { name, op, .. })| {
+            let mut sum = Noise::default();
+            samples.iter().for_each(|noise| sum.add(noise[pair]));
+            EvalLayer {
+                name: name.clone(),
+                op: (*op).to_owned(),
+                sqnr_db: sum.db(),
+            }
+        })
+        .collect();
+    layers.sort_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db));
+    layers.truncate(MOST);
+    Ok(layers)
+}
+
+/// A node of the package and the node of the graph with the same name and size.
+struct Pair {
+    name: String,
+    op: &'static str,
+    package_node: usize,
+    graph_node: usize,
+    element: Element,
+}
+
+/// What an output's bytes mean.
+#[derive(Clone, Copy)]
+enum Element {
+    F32,
+    I8 { scale: f32, zero_point: i8 },
+}
+
+fn pairs(opened: &Opened<'_>, graph: &Graph) -> Vec<Pair> {
+    let by_name: HashMap<&str, usize> = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| (node.name.as_str(), index))
+        .collect();
+    let manifest = opened.package().manifest();
+    let nodes = manifest.nodes().enumerate();
+    nodes
+        .filter_map(|(package_node, node)| {
+            let &graph_node = by_name.get(node.name)?;
+            let tensor = manifest.tensor(node.output)?;
+            let original = &graph.nodes[graph_node];
+            let elements = graph.tensors[original.output].elements();
+            (tensor.elements() == Some(elements)).then_some(())?;
+            Some(Pair {
+                name: node.name.to_owned(),
+                op: original.op.name(),
+                package_node,
+                graph_node,
+                element: element(tensor.dtype, tensor.quantization)?,
+            })
+        })
+        .collect()
+}
+
+fn element(dtype: DType, quantization: Quantization) -> Option<Element> {
+    match (dtype, quantization) {
+        (DType::F32, _) => Some(Element::F32),
+        (DType::I8, Quantization::PerTensor { scale, zero_point }) => {
+            Some(Element::I8 { scale, zero_point })
+        }
+        _ => None,
+    }
+}
+
+impl Element {
+    fn values(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::F32 => {
+                let words = bytes.chunks_exact(4).filter_map(<[u8]>::first_chunk);
+                words.map(|word| f32::from_ne_bytes(*word)).collect()
+            }
+            Self::I8 { scale, zero_point } => {
+                let codes = bytes.iter().map(|&byte| byte as i8);
+                codes.map(|code| dequantize(code, scale, zero_point)).collect()
+            }
+        }
+    }
+}
+
+/// Compares each node's output when it is written.
+struct Comparison<'a> {
+    pairs: &'a [Pair],
+    /// By pair.
+    reference: Vec<Vec<f32>>,
+    /// By pair.
+    noise: Vec<Noise>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Computes the original's outputs.
+    fn new(pairs: &'a [Pair], graph: &Graph, inputs: &[Vec<f32>]) -> Self {
+        let by_node: HashMap<usize, usize> = pairs
+            .iter()
+            .enumerate()
+            .map(|(pair, Pair { graph_node, .. })| (*graph_node, pair))
+            .collect();
+        let mut reference = vec![Vec::new(); pairs.len()];
+        graph::run_with(graph, inputs, |node, output| {
+            if let Some(&pair) = by_node.get(&node) {
+                reference[pair] = output.to_vec();
+            }
+        });
+        Self {
+            pairs,
+            reference,
+            noise: vec![Noise::default(); pairs.len()],
+        }
+    }
+}
+
+impl Observer for Comparison<'_> {
+    fn node_end(&mut self, index: usize, output: &[u8]) {
+        let pair = self.pairs.iter().position(|pair| pair.package_node == index);
+        if let Some(pair) = pair {
+            let values = self.pairs[pair].element.values(output);
+            self.noise[pair] = Noise::of(&values, &self.reference[pair]);
+        }
+    }
+}
