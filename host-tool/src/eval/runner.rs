@@ -2,12 +2,13 @@
 
 use crate::Error;
 use edgeprune_runtime::{Arena, Observer, Package, Session};
-use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Nodes that a session on the host has room for.
 const NODES: usize = 1024;
+/// Stack of a thread with a session.
+const STACK_BYTES: usize = 32 << 20;
 
 /// A package that the runtime has opened and checked.
 #[derive(Debug)]
@@ -140,18 +141,36 @@ pub(super) fn each_sample<T: Send>(
     job: impl Fn(&mut Runner<'_, '_>, usize) -> Result<T, Error> + Sync,
 ) -> Result<Vec<T>, Error> {
     let next = AtomicUsize::new(0);
-    let workers = rayon::current_num_threads().min(count);
-    let parts: Result<Vec<_>, Error> = (0..workers)
-        .into_par_iter()
-        .map(|_| {
-            let mut arena = Arena::new(opened.package.arena_bytes());
-            let mut runner = Runner::new(opened, &mut arena)?;
-            let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-            let mine = mine.take_while(|&i| i < count);
-            Ok(mine.map(|i| (i, job(&mut runner, i))).collect::<Vec<_>>())
-        })
-        .collect();
+    let mine = || {
+        let all = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        all.take_while(|&i| i < count)
+    };
+    let work = || {
+        let mut arena = Arena::new(opened.package.arena_bytes());
+        let mut runner = Runner::new(opened, &mut arena)?;
+        Ok(mine().map(|i| (i, job(&mut runner, i))).collect::<Vec<_>>())
+    };
+    let parts: Result<Vec<_>, Error> = on_every_processor(count, work)?.into_iter().collect();
     let mut results: Vec<(usize, Result<T, Error>)> = parts?.into_iter().flatten().collect();
     results.sort_by_key(|&(i, _)| i);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Runs `work` on as many threads as there are processors, at most `most`. A session lies on the
+/// stack and is large, hence threads of their own.
+fn on_every_processor<T: Send>(most: usize, work: impl Fn() -> T + Sync) -> Result<Vec<T>, Error> {
+    let threads = rayon::current_num_threads().min(most);
+    let fail = Error::io(Path::new("thread"));
+    std::thread::scope(|scope| {
+        let spawn = |_| {
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            thread.spawn_scoped(scope, &work)
+        };
+        let handles: std::io::Result<Vec<_>> = (0..threads).map(spawn).collect();
+        let join = |handle: std::thread::ScopedJoinHandle<'_, T>| match handle.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        Ok(handles.map_err(fail)?.into_iter().map(join).collect())
+    })
 }

@@ -4,10 +4,11 @@ use crate::Error;
 use crate::cli::data::spec_of_model;
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::Dataset;
+use crate::graph::dead::remove_dead_channels;
 use crate::graph::{Graph, Node, Op, Port};
-use crate::import::verify::{Reference, Verification, compare};
+use crate::import::{Reference, Verification, compare};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// `inspect --json` of a model.
@@ -67,13 +68,13 @@ pub(super) struct Samples<'a> {
 }
 
 pub(super) fn inspect(graph: &Graph) -> Model {
-    let dead = crate::graph::dead::find(graph);
-    let layers: Vec<Layer> = graph
+    let (alive, dead) = remove_dead_channels(graph.clone());
+    let alive: HashMap<&str, usize> = alive
         .nodes
         .iter()
-        .enumerate()
-        .map(|(index, node)| layer(graph, node, dead.of_node(index)))
+        .map(|node| (node.name.as_str(), alive.shape(node.output)[3]))
         .collect();
+    let layers: Vec<Layer> = graph.nodes.iter().map(|node| layer(graph, node, &alive)).collect();
     let macs = layers.iter().map(|layer| layer.macs).sum();
     let in_int8: u64 = layers.iter().filter(|l| l.int8).map(|l| l.macs).sum();
     let mut operators = BTreeMap::new();
@@ -89,7 +90,7 @@ pub(super) fn inspect(graph: &Graph) -> Model {
         macs,
         int8_macs: in_int8 as f64 / macs.max(1) as f64,
         operators,
-        dead_channels: layers.iter().map(|layer| layer.dead_channels).sum(),
+        dead_channels: dead.removed,
         layers,
         verification: None,
     }
@@ -102,9 +103,11 @@ fn port(port: &Port) -> ModelPort {
     }
 }
 
-fn layer(graph: &Graph, node: &Node, dead_channels: usize) -> Layer {
+/// `alive`: the channels of each node's output after the dead ones are removed.
+fn layer(graph: &Graph, node: &Node, alive: &HashMap<&str, usize>) -> Layer {
     let [_, height, width, channels] = graph.shape(node.output);
     let linear = node.op.linear();
+    let alive = alive.get(node.name.as_str()).copied().unwrap_or(channels);
     Layer {
         name: node.name.clone(),
         op: node.op.name(),
@@ -112,7 +115,7 @@ fn layer(graph: &Graph, node: &Node, dead_channels: usize) -> Layer {
         parameters: linear.map_or(0, |l| (l.weights.len() + l.bias.len()) as u64),
         macs: graph.macs(node),
         int8: node.op != Op::Softmax,
-        dead_channels,
+        dead_channels: linear.map_or(0, |_| channels.saturating_sub(alive)),
     }
 }
 

@@ -253,7 +253,7 @@ impl Scale {
         let top = ((high + 0.25 * span) / y_step).ceil() * y_step;
         Self {
             x_max,
-            x_step: nice(x_max / 4.0),
+            x_step: nice(x_max / 6.0),
             y: [bottom, top],
             y_step,
         }

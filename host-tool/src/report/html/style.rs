@@ -58,7 +58,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 .plot span { position: absolute; color: var(--soft); white-space: nowrap; }
 .plot .y { right: 100%; margin-right: .7rem; transform: translateY(-50%); }
 .plot .x { top: 100%; margin-top: .5rem; transform: translateX(-50%); }
-.plot .ref { right: 0; padding-bottom: .15rem; transform: translateY(-100%); }
+.plot .ref { left: .3rem; padding-bottom: .15rem; transform: translateY(-100%); }
 .plot .point { color: var(--soft); line-height: 1.3; }
 .plot .point i { font-style: normal; }
 .plot .point b { color: var(--ink); font-weight: 600; }
