@@ -7,6 +7,7 @@ pub mod cli;
 pub mod dataset;
 pub mod doctor;
 mod error;
+pub mod eval;
 pub mod graph;
 pub mod import;
 pub mod pack;

@@ -1,7 +1,6 @@
 //! What commands print: JSON and text on stdout, errors and progress on stderr.
 
 use crate::Error;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -56,13 +55,6 @@ pub fn print_error(error: &Error) {
         }
         cause = source.source();
     }
-}
-
-/// A progress bar on stderr; silent where stderr is no terminal.
-pub fn progress(steps: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:<12} {bar:32} {pos}/{len} {eta}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(steps).with_style(style).with_message(what)
 }
 
 /// Bytes for people: `25.00 MB`, `812.3 kB`, `96 B` (powers of ten, as `--max-size` reads them).

@@ -4,8 +4,7 @@ use crate::Error;
 use crate::cli::data::spec_of_model;
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::Dataset;
-use crate::graph::dead::remove_dead_channels;
-use crate::graph::{Graph, Node, Op, Port};
+use crate::graph::{Graph, Node, Op, Port, remove_dead_channels};
 use crate::import::{Reference, Verification, compare};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -68,13 +67,17 @@ pub(super) struct Samples<'a> {
 }
 
 pub(super) fn inspect(graph: &Graph) -> Model {
-    let (alive, dead) = remove_dead_channels(graph.clone());
-    let alive: HashMap<&str, usize> = alive
+    let (_, dead) = remove_dead_channels(graph.clone());
+    let dead_of: HashMap<&str, usize> = dead
+        .by_node
+        .iter()
+        .map(|(name, before, after)| (name.as_str(), before - after))
+        .collect();
+    let layers: Vec<Layer> = graph
         .nodes
         .iter()
-        .map(|node| (node.name.as_str(), alive.shape(node.output)[3]))
+        .map(|node| layer(graph, node, dead_of.get(node.name.as_str()).copied()))
         .collect();
-    let layers: Vec<Layer> = graph.nodes.iter().map(|node| layer(graph, node, &alive)).collect();
     let macs = layers.iter().map(|layer| layer.macs).sum();
     let in_int8: u64 = layers.iter().filter(|l| l.int8).map(|l| l.macs).sum();
     let mut operators = BTreeMap::new();
@@ -103,11 +106,9 @@ fn port(port: &Port) -> ModelPort {
     }
 }
 
-/// `alive`: the channels of each node's output after the dead ones are removed.
-fn layer(graph: &Graph, node: &Node, alive: &HashMap<&str, usize>) -> Layer {
+fn layer(graph: &Graph, node: &Node, dead_channels: Option<usize>) -> Layer {
     let [_, height, width, channels] = graph.shape(node.output);
     let linear = node.op.linear();
-    let alive = alive.get(node.name.as_str()).copied().unwrap_or(channels);
     Layer {
         name: node.name.clone(),
         op: node.op.name(),
@@ -115,7 +116,7 @@ fn layer(graph: &Graph, node: &Node, alive: &HashMap<&str, usize>) -> Layer {
         parameters: linear.map_or(0, |l| (l.weights.len() + l.bias.len()) as u64),
         macs: graph.macs(node),
         int8: node.op != Op::Softmax,
-        dead_channels: linear.map_or(0, |_| channels.saturating_sub(alive)),
+        dead_channels: dead_channels.unwrap_or(0),
     }
 }
 
