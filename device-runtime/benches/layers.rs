@@ -65,7 +65,7 @@ fn layer_package(layer: Layer, float: bool) -> (Vec<u8>, f64) {
             scale: 0.01,
             zero_point: 0,
         };
-        weights = network.constant_codes(shape, quantization, &random.codes(len));
+        weights = network.constant_codes(shape, quantization, &random.weights(len));
         from = network.codes([1, size, size, channels], 0.02, -5);
         to = network.codes([1, out, out, filters], 0.3, 2);
     }

@@ -106,7 +106,7 @@ pub enum SessionError {
         /// Why.
         error: FormatError,
     },
-    /// A node is not valid: only a package that [`crate::Package::open`] did not check has such.
+    /// The constants of a node are not valid.
     Node {
         /// Index of the node.
         index: u16,

@@ -38,8 +38,8 @@ impl<'p, 'a> Session<'p, 'a> {
     /// to 64 bytes: see [`crate::Aligned`] and, with the feature `std`, `Arena`.
     ///
     /// # Errors
-    /// An arena that does not fit, too many nodes, a constant that does not decode, or a memory
-    /// plan in which a node would read what another overwrote.
+    /// An arena that does not fit, too many nodes, a constant that does not decode, a weight of -128,
+    /// or a memory plan in which a node would read what another overwrote.
     pub fn new(package: &'p Package<'_>, arena: &'a mut [u8]) -> Result<Self, SessionError> {
         Self::with_capacity(package, arena)
     }
@@ -357,6 +357,9 @@ fn prepare<const NODES: usize>(
             let (own, rest) = vectors
                 .split_at_mut_checked(linear.constants())
                 .ok_or(fault(index, too_short))?;
+            if !linear.has_symmetric_weights(package.body(), decoded) {
+                return Err(fault(index, "a weight of -128: codes go from -127 to 127"));
+            }
             linear
                 .expand(package.body(), decoded, own)
                 .ok_or(fault(index, "constants outside the package"))?;

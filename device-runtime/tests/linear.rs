@@ -167,7 +167,7 @@ fn integer_case(seed: u64, depthwise: bool, float_output: bool) {
     let (output_scale, output_zero) = (0.01 + random.unit(), random.one_of(&[-128, 0, 11, 127]));
     let input = random.codes(layer.input.iter().product());
     let sparse = random.range(0, 1) == 0;
-    let mut weights = random.codes(layer.weights());
+    let mut weights = random.weights(layer.weights());
     if sparse {
         weights.iter_mut().for_each(|w| *w = *w / 64 * 3);
     }
@@ -336,7 +336,7 @@ fn fully_connected_layers_agree_with_a_sum_of_products() {
         let random = &mut Random::new(seed);
         let (rows, inputs, outputs) = (random.size(1, 9), random.size(1, 130), random.size(1, 70));
         let input = random.codes(rows * inputs);
-        let weights = random.codes(inputs * outputs);
+        let weights = random.weights(inputs * outputs);
         let mut network = Network::default();
         let quantization = Quantization::PerTensor {
             scale: 0.02,
@@ -370,8 +370,8 @@ fn fully_connected_layers_agree_with_a_sum_of_products() {
 fn the_largest_sums_do_not_overflow() {
     let depth = 65535;
     for (code_in, weight, bias) in [
-        (-128, -128, i32::MAX),
-        (127, -128, i32::MIN),
+        (-128, -127, i32::MAX),
+        (127, -127, i32::MIN),
         (-128, 127, i32::MIN),
     ] {
         let mut network = Network::default();

@@ -32,7 +32,7 @@ fn every_operator() -> Vec<u8> {
     n.node(op, &[input], padded);
 
     let scales = n.scales(&[0.01, 0.02, 0.03, 0.04]);
-    let weights = random.codes(4 * 9 * 3);
+    let weights = random.weights(4 * 9 * 3);
     let weights = n.constant_codes([4, 3, 3, 3], scales, &weights);
     let bias = n.constant_words(&[1, -2, 3, -4]);
     let conv = q(&mut n, [1, 8, 7, 4]);
@@ -47,7 +47,7 @@ fn every_operator() -> Vec<u8> {
         scale: 0.02,
         zero_point: 0,
     };
-    let weights = random.codes(9 * 4);
+    let weights = random.weights(9 * 4);
     let weights = n.constant_codes([1, 3, 3, 4], one, &weights);
     let depthwise = q(&mut n, [1, 8, 7, 4]);
     let op = Op::DepthwiseConv2d {
@@ -95,7 +95,7 @@ fn every_operator() -> Vec<u8> {
     n.node(Op::Table { table }, &[transposed], mapped);
     let mean = q(&mut n, [1, 1, 1, 2]);
     n.node(Op::Mean, &[mapped], mean);
-    let weights = random.codes(10);
+    let weights = random.weights(10);
     let weights = n.constant_codes([5, 1, 1, 2], one, &weights);
     let dense = n.floats([1, 1, 1, 5]);
     let op = Op::FullyConnected {
@@ -367,4 +367,28 @@ fn nodes_that_do_not_fit_are_refused_with_a_reason() {
     assert_eq!(what, "a concatenation along an axis other than 1, 2 and 3");
     let what = refusal(Op::Softmax, shape, shape);
     assert_eq!(what, "softmax gives F32");
+}
+
+#[test]
+fn a_weight_of_minus_128_is_refused() {
+    let mut network = Network::default();
+    let quantization = Quantization::PerTensor {
+        scale: 1.0,
+        zero_point: 0,
+    };
+    let weights = network.constant_codes([1, 1, 1, 2], quantization, &[-127, -128]);
+    let from = network.codes([1, 1, 1, 2], 1.0, 0);
+    let to = network.codes([1, 1, 1, 1], 1.0, 0);
+    let op = Op::FullyConnected {
+        linear: linear(weights, None, Activation::None),
+    };
+    let bytes = network.single(op, &[from], to);
+    let package = Package::open(&bytes).unwrap();
+    let mut memory = Memory::new(package.arena_bytes());
+    let what = "a weight of -128: codes go from -127 to 127";
+    let expected = SessionError::Node { index: 0, what };
+    assert_eq!(
+        Session::new(&package, memory.bytes_mut()).err(),
+        Some(expected)
+    );
 }

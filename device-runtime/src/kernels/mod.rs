@@ -44,7 +44,9 @@ impl KernelSet {
         let sets = [
             Some(&portable::TABLE),
             #[cfg(target_arch = "aarch64")]
-            Some(&aarch64::TABLE),
+            Some(&aarch64::NEON),
+            #[cfg(target_arch = "aarch64")]
+            aarch64::dotprod(),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             x86_64::avx2(),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
@@ -53,7 +55,7 @@ impl KernelSet {
         sets.into_iter().flatten().map(Self)
     }
 
-    /// The set's name: `portable`, `neon`, `avx2`, `avx512`.
+    /// The set's name: `portable`, `neon`, `dotprod`, `avx2`, `avx512`.
     pub fn name(self) -> &'static str {
         self.0.name
     }

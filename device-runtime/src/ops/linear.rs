@@ -190,6 +190,16 @@ impl Linear {
         }
     }
 
+    /// Whether every weight of an integer layer is at least -127, which kernels rely on.
+    pub(crate) fn has_symmetric_weights(&self, body: &[u8], decoded: &[u8]) -> bool {
+        match self.input {
+            Element::F32 => true,
+            Element::I8 { .. } => self
+                .codes(body, decoded)
+                .is_some_and(|weights| weights.iter().all(|&weight| weight != i8::MIN)),
+        }
+    }
+
     /// Writes the expanded biases and the multipliers. `decoded` holds the decoded constants.
     pub(crate) fn expand(&self, body: &[u8], decoded: &[u8], vectors: &mut [u8]) -> Option<()> {
         let (biases, multipliers) = vectors.split_at_mut_checked(self.vectors.len / 2)?;

@@ -51,6 +51,13 @@ impl Random {
         (0..len).map(|_| code()).collect()
     }
 
+    /// Codes of weights, which are symmetric.
+    pub(crate) fn weights(&mut self, len: usize) -> Vec<i8> {
+        let mut codes = self.codes(len);
+        codes.iter_mut().for_each(|code| *code = (*code).max(-127));
+        codes
+    }
+
     pub(crate) fn floats(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| self.float()).collect()
     }
