@@ -56,11 +56,10 @@ impl Dot for Neon {
     fn add(sums: int32x4_t, a: [int8x16_t; 2], b: [int8x16_t; 2]) -> int32x4_t {
         // SAFETY: NEON as in `zero`.
         unsafe {
-            let low = vmull_s8(vget_low_s8(a[0]), vget_low_s8(b[0]));
-            let low = vmlal_s8(low, vget_low_s8(a[1]), vget_low_s8(b[1]));
-            let high = vmull_high_s8(a[0], b[0]);
-            let high = vmlal_high_s8(high, a[1], b[1]);
-            vpadalq_s16(vpadalq_s16(sums, low), high)
+            let first = vmull_s8(vget_low_s8(a[0]), vget_low_s8(b[0]));
+            let sums = vpadalq_s16(sums, vmlal_high_s8(first, a[0], b[0]));
+            let second = vmull_s8(vget_low_s8(a[1]), vget_low_s8(b[1]));
+            vpadalq_s16(sums, vmlal_high_s8(second, a[1], b[1]))
         }
     }
 
