@@ -32,10 +32,9 @@ pub(super) fn shorten(graph: &mut Graph) {
     let mut taken = HashSet::new();
     for (node, name) in graph.nodes.iter_mut().zip(&names) {
         let short = last_characters(name.strip_prefix(&prefix).unwrap_or(name));
-        let short = if short.is_empty() {
-            node.op.name().to_string()
-        } else {
-            short
+        let short = match short.is_empty() {
+            true => node.op.name().to_string(),
+            false => short,
         };
         node.name = unique(short, &mut taken);
     }
@@ -43,11 +42,20 @@ pub(super) fn shorten(graph: &mut Graph) {
 
 /// The telling part of one source name.
 fn clean(name: &str) -> String {
-    let mut name = choose(name).trim_matches('/');
+    let mut name = untangle(choose(name)).trim_matches('/');
     while let Some(short) = NOISE.iter().find_map(|noise| name.strip_suffix(noise)) {
         name = short;
     }
     collapse(name)
+}
+
+/// tract calls a node that it moved `1.old-0.before-1`: take what it was moved before.
+fn untangle(name: &str) -> &str {
+    let Some((_, last)) = name.rsplit_once("-0.") else {
+        return name;
+    };
+    last.trim_end_matches(|c: char| c.is_ascii_digit())
+        .trim_end_matches('-')
 }
 
 /// TFLite joins the names of all operators that were fused: take the one that names the layer.
@@ -139,6 +147,12 @@ mod tests {
             ),
             "model/conv2d"
         );
+    }
+
+    #[test]
+    fn moved_nodes_are_called_after_their_place() {
+        assert_eq!(clean("1.activation_9_relu.low-0.add_2-1"), "add_2");
+        assert_eq!(clean("conv-0"), "conv-0");
     }
 
     #[test]

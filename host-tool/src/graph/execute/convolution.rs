@@ -4,11 +4,12 @@ use super::matmul::{Rows, accumulate};
 use crate::graph::patches::{POINT, Patches, inside};
 use crate::graph::{Activation, Linear, Shape, Window};
 use pulp::Arch;
+use std::ops::Range;
 
 /// Elements of a block of patches that is cut out at once: small enough for a second-level cache.
 const BLOCK: usize = 1 << 16;
-/// Channels that a depthwise convolution accumulates in registers.
-const LANES: usize = 32;
+/// Rows of a block of patches, at least: each block packs the weights again.
+const BLOCK_ROWS: usize = 128;
 
 pub(super) fn conv_2d(
     linear: &Linear,
@@ -22,7 +23,9 @@ pub(super) fn conv_2d(
     if patches.is_input() {
         return products(linear, groups, in_shape[3], input, output);
     }
-    let rows = (BLOCK / depth.max(1)).clamp(1, patches.positions().max(1));
+    let rows = (BLOCK / depth.max(1))
+        .max(BLOCK_ROWS)
+        .min(patches.positions().max(1));
     let mut block = vec![0.0; rows * depth];
     for (index, out) in output.chunks_mut(rows * columns).enumerate() {
         let count = out.len() / columns;
@@ -121,6 +124,7 @@ fn scale_channels(linear: &Linear, input: &[f32], output: &mut [f32]) {
     }
 }
 
+/// One output row: blocks of channels are accumulated in registers.
 #[inline(always)]
 fn depthwise_line(
     linear: &Linear,
@@ -135,35 +139,66 @@ fn depthwise_line(
     let down = inside(top, kh, dy, height);
     for (x, out) in line.chunks_exact_mut(channels).enumerate() {
         let left = (x * usize::from(window.stride[1])) as isize - window.pad[1] as isize;
-        let across = inside(left, kw, dx, width);
+        let taps = Taps {
+            down: down.clone(),
+            across: inside(left, kw, dx, width),
+            input: [
+                top * width as isize + left,
+                (dy * width) as isize,
+                dx as isize,
+            ],
+            columns: kw,
+            channels,
+        };
         let mut c = 0;
+        while c + 32 <= channels {
+            taps.accumulate::<32>(linear, input, c, out);
+            c += 32;
+        }
+        while c + 8 <= channels {
+            taps.accumulate::<8>(linear, input, c, out);
+            c += 8;
+        }
         while c < channels {
-            let lanes = LANES.min(channels - c);
-            let mut sums = [0.0f32; LANES];
-            sums[..lanes].copy_from_slice(&linear.bias[c..c + lanes]);
-            for ky in down.clone() {
-                let row = (top + (ky * dy) as isize) as usize * width;
-                for kx in across.clone() {
-                    let at = (row + (left + (kx * dx) as isize) as usize) * channels + c;
-                    let tap = (ky * kw + kx) * channels + c;
-                    multiply_add(&mut sums, &input[at..], &linear.weights[tap..], lanes);
-                }
-            }
-            out[c..c + lanes].copy_from_slice(&sums[..lanes]);
-            c += lanes;
+            taps.accumulate::<1>(linear, input, c, out);
+            c += 1;
         }
     }
 }
 
-#[inline(always)]
-fn multiply_add(sums: &mut [f32; LANES], x: &[f32], w: &[f32], lanes: usize) {
-    if lanes == LANES {
-        for ((sum, x), w) in sums.iter_mut().zip(&x[..LANES]).zip(&w[..LANES]) {
-            *sum += x * w;
+/// The taps of a kernel at one output position that lie inside the input.
+struct Taps {
+    down: Range<usize>,
+    across: Range<usize>,
+    /// Pixel of the first tap, and the distance to the next one down and across.
+    input: [isize; 3],
+    columns: usize,
+    channels: usize,
+}
+
+impl Taps {
+    /// The output of `N` channels from `c` on.
+    #[inline(always)]
+    fn accumulate<const N: usize>(
+        &self,
+        linear: &Linear,
+        input: &[f32],
+        c: usize,
+        out: &mut [f32],
+    ) {
+        let mut sums = [0.0f32; N];
+        sums.copy_from_slice(&linear.bias[c..c + N]);
+        let [first, down, across] = self.input;
+        for ky in self.down.clone() {
+            for kx in self.across.clone() {
+                let pixel = (first + ky as isize * down + kx as isize * across) as usize;
+                let x = &input[pixel * self.channels + c..][..N];
+                let w = &linear.weights[(ky * self.columns + kx) * self.channels + c..][..N];
+                for i in 0..N {
+                    sums[i] += x[i] * w[i];
+                }
+            }
         }
-    } else {
-        for ((sum, x), w) in sums.iter_mut().zip(&x[..lanes]).zip(&w[..lanes]) {
-            *sum += x * w;
-        }
+        out[c..c + N].copy_from_slice(&sums);
     }
 }
