@@ -36,7 +36,12 @@ impl Folder {
         path
     }
 
-    fn npy<T: npyz::AutoSerialize + Copy>(&self, name: &str, shape: &[u64], values: &[T]) -> PathBuf {
+    fn npy<T: npyz::AutoSerialize + Copy>(
+        &self,
+        name: &str,
+        shape: &[u64],
+        values: &[T],
+    ) -> PathBuf {
         let path = self.path(name);
         let file = std::fs::File::create(&path).unwrap();
         let options = npyz::WriteOptions::new().default_dtype();
@@ -68,7 +73,9 @@ fn tiny() -> [Port; 1] {
 }
 
 fn refused(path: &Path, labels: Option<&Path>, spec: Option<&InputSpec>, ports: &[Port]) -> String {
-    Dataset::open(path, labels, spec, ports).unwrap_err().to_string()
+    Dataset::open(path, labels, spec, ports)
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -101,9 +108,14 @@ fn sub_folders_are_classes_in_sorted_order() {
         folder.image(name, [2, 2], [0; 3]);
     }
     let data = Dataset::open(&folder.path("data"), None, Some(&folder.spec(RGB)), &tiny()).unwrap();
-    let labels: Vec<_> = (0..3).map(|i| (data.name(i), data.label(i).unwrap())).collect();
+    let labels: Vec<_> = (0..3)
+        .map(|i| (data.name(i), data.label(i).unwrap()))
+        .collect();
     let expected = [("cat/2.png", 0), ("dog/0.png", 1), ("dog/1.png", 1)];
-    assert_eq!(labels, expected.map(|(name, label)| (name.to_owned(), label)));
+    assert_eq!(
+        labels,
+        expected.map(|(name, label)| (name.to_owned(), label))
+    );
 }
 
 #[test]
@@ -119,7 +131,10 @@ fn images_without_a_specification_say_how_to_write_one() {
     let folder = Folder::new();
     folder.image("data/a.png", [2, 2], [0; 3]);
     let message = refused(&folder.path("data"), None, None, &tiny());
-    assert!(message.contains("--input-spec") && message.contains("mean ="), "{message}");
+    assert!(
+        message.contains("--input-spec") && message.contains("mean ="),
+        "{message}"
+    );
 }
 
 #[test]
@@ -139,8 +154,14 @@ fn an_image_of_another_size_is_named_with_both_sizes() {
     folder.image("data/a.png", [5, 7], [0; 3]);
     let data = Dataset::open(&folder.path("data"), None, Some(&folder.spec(RGB)), &tiny()).unwrap();
     let message = data.sample(0).unwrap_err().to_string();
-    assert!(message.contains("a.png") && message.contains("5 x 7"), "{message}");
-    assert!(message.contains("2 x 2") && message.contains("resize"), "{message}");
+    assert!(
+        message.contains("a.png") && message.contains("5 x 7"),
+        "{message}"
+    );
+    assert!(
+        message.contains("2 x 2") && message.contains("resize"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -209,7 +230,10 @@ fn an_array_of_another_shape_is_refused_with_the_shapes_that_fit() {
     let folder = Folder::new();
     let path = folder.npy("x.npy", &[2, 5, 5], &[0f32; 50]);
     let message = refused(&path, None, None, &tiny());
-    assert!(message.contains("[2, 5, 5]") && message.contains("[3, 2, 2]"), "{message}");
+    assert!(
+        message.contains("[2, 5, 5]") && message.contains("[3, 2, 2]"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -247,5 +271,8 @@ fn an_archive_feeds_every_input_by_name() {
     let sample = data.sample(1).unwrap();
     assert_eq!((sample[0][0], sample[1][0]), (1.0, 2.0));
     let message = refused(&path, None, None, &[named("a"), named("c")]);
-    assert!(message.contains("`c`") && message.contains("a, b"), "{message}");
+    assert!(
+        message.contains("`c`") && message.contains("a, b"),
+        "{message}"
+    );
 }

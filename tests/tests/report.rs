@@ -116,7 +116,9 @@ fn every_layer_and_board_has_a_bar_and_every_package_a_point() {
 #[test]
 fn the_page_loads_nothing() {
     let page = page();
-    for outside in ["http:", "https:", " src=", " href=", "url(", "@import", "<script", "<link"] {
+    for outside in [
+        "http:", "https:", " src=", " href=", "url(", "@import", "<script", "<link",
+    ] {
         assert!(!page.contains(outside), "{outside}");
     }
 }
@@ -132,7 +134,9 @@ fn names_cannot_break_out_of_the_page() {
 #[test]
 fn elements_are_closed() {
     let page = page();
-    for element in ["div", "span", "svg", "table", "tr", "details", "section", "ul", "li", "h2", "p"] {
+    for element in [
+        "div", "span", "svg", "table", "tr", "details", "section", "ul", "li", "h2", "p",
+    ] {
         let open = page.matches(&format!("<{element}>")).count()
             + page.matches(&format!("<{element} ")).count();
         let close = page.matches(&format!("</{element}>")).count();

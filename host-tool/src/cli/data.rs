@@ -51,7 +51,11 @@ pub(super) struct DataArgs {
 
 impl DataArgs {
     /// Opens the samples for a network with these inputs; `stored` is the package's specification.
-    pub(super) fn open(&self, stored: Option<InputSpec>, inputs: &[Port]) -> Result<Dataset, Error> {
+    pub(super) fn open(
+        &self,
+        stored: Option<InputSpec>,
+        inputs: &[Port],
+    ) -> Result<Dataset, Error> {
         let spec = match &self.input_spec {
             Some(path) => Some(InputSpec::read(path)?),
             None => stored,

@@ -34,7 +34,9 @@ impl Args {
         let bytes = read(&self.package)?;
         let opened = Opened::new(&self.package, &bytes)?;
         let description = Description::of(&self.package, &bytes)?;
-        let data = self.data.open(description.input_spec()?, &description.inputs())?;
+        let data = self
+            .data
+            .open(description.input_spec()?, &description.inputs())?;
         let against = self.against.as_deref().map(import::load).transpose()?;
         let eval = evaluate(&opened, &data, against.as_ref(), &Progress::Terminal)?;
         if self.json {
@@ -56,7 +58,11 @@ pub(super) fn text(eval: &Eval) -> String {
         ("top-1", per_cent(eval.top1, eval.original_top1)),
         ("top-5", per_cent(eval.top5, eval.original_top5)),
         ("agreement", per_cent(eval.agreement, None)),
-        ("SQNR", eval.sqnr_db.map_or_else(String::new, |db| format!("{db:.1} dB"))),
+        (
+            "SQNR",
+            eval.sqnr_db
+                .map_or_else(String::new, |db| format!("{db:.1} dB")),
+        ),
     ];
     let mut text: String = rows
         .iter()
@@ -65,10 +71,17 @@ pub(super) fn text(eval: &Eval) -> String {
         .collect();
     if !eval.layers.is_empty() {
         let layer = |layer: &crate::report::record::EvalLayer| {
-            vec![layer.name.clone(), layer.op.clone(), format!("{:.1} dB", layer.sqnr_db)]
+            vec![
+                layer.name.clone(),
+                layer.op.clone(),
+                format!("{:.1} dB", layer.sqnr_db),
+            ]
         };
         let rows: Vec<Vec<String>> = eval.layers.iter().map(layer).collect();
-        text += &format!("\n{}", table(&["layers that lose most", "operator", "SQNR"], &rows));
+        text += &format!(
+            "\n{}",
+            table(&["layers that lose most", "operator", "SQNR"], &rows)
+        );
     }
     text
 }

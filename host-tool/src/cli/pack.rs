@@ -64,7 +64,13 @@ impl Args {
         };
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
         let samples = self.samples(spec.as_ref())?;
-        let packed = pack(&self.model, goal, &samples, spec.as_ref(), &Progress::Terminal)?;
+        let packed = pack(
+            &self.model,
+            goal,
+            &samples,
+            spec.as_ref(),
+            &Progress::Terminal,
+        )?;
         let path = self.output.unwrap_or_else(|| default_output(&self.model));
         output::write_file(&path, &packed.bytes)?;
         let record = record(&path, &packed)?;
@@ -129,7 +135,10 @@ fn text(record: &Pack, samples: &Dataset) -> String {
     format!(
         "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
          {:.1} % of weights are not zero, {} channels removed, {} of memory to run, {calibrated}\n",
-        table(&["layer", "bytes", "bits per weight", "non-zero", "runs in"], &rows),
+        table(
+            &["layer", "bytes", "bits per weight", "non-zero", "runs in"],
+            &rows
+        ),
         record.identity.package,
         human_bytes(record.package_bytes),
         record.package_bytes,
@@ -146,7 +155,10 @@ mod tests {
 
     #[test]
     fn a_package_is_named_after_its_model() {
-        assert_eq!(default_output(Path::new("/a/net.v2.onnx")), Path::new("net.v2.epk"));
+        assert_eq!(
+            default_output(Path::new("/a/net.v2.onnx")),
+            Path::new("net.v2.epk")
+        );
     }
 
     #[test]

@@ -115,7 +115,9 @@ impl Element {
             }
             Self::I8 { scale, zero_point } => {
                 let codes = bytes.iter().map(|&byte| byte as i8);
-                codes.map(|code| dequantize(code, scale, zero_point)).collect()
+                codes
+                    .map(|code| dequantize(code, scale, zero_point))
+                    .collect()
             }
         }
     }
@@ -154,7 +156,10 @@ impl<'a> Comparison<'a> {
 
 impl Observer for Comparison<'_> {
     fn node_end(&mut self, index: usize, output: &[u8]) {
-        let pair = self.pairs.iter().position(|pair| pair.package_node == index);
+        let pair = self
+            .pairs
+            .iter()
+            .position(|pair| pair.package_node == index);
         if let Some(pair) = pair {
             let values = self.pairs[pair].element.values(output);
             self.noise[pair] = Noise::of(&values, &self.reference[pair]);

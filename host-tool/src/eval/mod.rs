@@ -40,7 +40,11 @@ pub fn evaluate(
         let outputs = runner.run(&inputs)?;
         let reference = against.map(|graph| graph::run(graph, &inputs));
         stage.advance(1);
-        Ok(SampleScore::new(&outputs, reference.as_deref(), data.label(i)))
+        Ok(SampleScore::new(
+            &outputs,
+            reference.as_deref(),
+            data.label(i),
+        ))
     })?;
     drop(stage);
     let total = Total::of(&scores, opened.is_classifier() || data.is_labelled());

@@ -92,7 +92,9 @@ impl SampleScore {
         });
         Self {
             hit: label.map(|label| Hit::of(scores, label)),
-            original_hit: label.zip(original).map(|(label, original)| Hit::of(original, label)),
+            original_hit: label
+                .zip(original)
+                .map(|(label, original)| Hit::of(original, label)),
             agrees: original.map(|original| top_class(scores) == top_class(original)),
             noise,
         }
@@ -181,13 +183,20 @@ mod tests {
     fn without_labels_or_original_nothing_is_claimed() {
         let scores = [SampleScore::new(&[vec![1.0, 2.0]], None, None)];
         let total = Total::of(&scores, true);
-        assert_eq!((total.top1(), total.agreement(), total.sqnr_db()), (None, None, None));
+        assert_eq!(
+            (total.top1(), total.agreement(), total.sqnr_db()),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn noise_is_measured_in_decibels() {
         let noise = Noise::of(&[1.1, 2.0], &[1.0, 2.0]);
-        assert!((noise.db() - 10.0 * 500f64.log10()).abs() < 1e-4, "{}", noise.db());
+        assert!(
+            (noise.db() - 10.0 * 500f64.log10()).abs() < 1e-4,
+            "{}",
+            noise.db()
+        );
         assert_eq!(Noise::of(&[1.0], &[1.0]).db(), MOST_DB);
         assert_eq!(Noise::of(&[1.0], &[0.0]).db(), -MOST_DB);
     }

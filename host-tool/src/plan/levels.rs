@@ -1,8 +1,7 @@
 //! What each step size costs a layer: bytes of its coded weights, squared error of its output.
 
-use crate::calibrate::Statistics;
-use crate::graph::{Graph, Linear, Node, Op};
-use crate::quantize::{LayerShape, code, scale_bytes, scales};
+use crate::graph::Linear;
+use crate::quantize::{LayerShape, TapStatistics, code, scale_bytes, scales};
 use edgeprune_format::rans;
 use rayon::prelude::*;
 
@@ -29,53 +28,6 @@ pub struct Layer {
     pub node: usize,
     /// The levels.
     pub levels: Vec<Level>,
-}
-
-/// Variance of the inputs of each output channel's taps, from calibration: how much a weight's
-/// error counts.
-#[derive(Clone, Debug)]
-pub struct TapStatistics<'a> {
-    statistics: &'a Statistics,
-    input: usize,
-    channels_per_group: usize,
-    rows: usize,
-}
-
-impl<'a> TapStatistics<'a> {
-    /// For a node with weights.
-    pub fn new(graph: &Graph, statistics: &'a Statistics, node: &Node, shape: LayerShape) -> Self {
-        let input = node.inputs[0];
-        Self {
-            statistics,
-            input,
-            channels_per_group: match node.op {
-                Op::FullyConnected { .. } => shape.k,
-                _ => graph.shape(input)[3] / shape.groups,
-            },
-            rows: shape.rows,
-        }
-    }
-
-    fn channel(&self, output: usize, tap: usize) -> usize {
-        output / self.rows * self.channels_per_group + tap % self.channels_per_group
-    }
-
-    /// Variance of the input that a weight multiplies.
-    pub fn variance(&self, output: usize, tap: usize) -> f64 {
-        self.statistics.tensors[self.input].variance(self.channel(output, tap))
-    }
-
-    /// Mean of the input that a weight multiplies.
-    pub fn mean(&self, output: usize, tap: usize) -> f64 {
-        self.statistics.tensors[self.input].mean(self.channel(output, tap))
-    }
-
-    /// Variances of one output channel's taps.
-    pub fn variances(&self, output: usize, taps: usize) -> Vec<f32> {
-        (0..taps)
-            .map(|tap| self.variance(output, tap) as f32)
-            .collect()
-    }
 }
 
 /// All levels of a layer; losses are squared output errors, see [`super::sensitivity`] for their

@@ -5,7 +5,7 @@ mod levels;
 pub mod sensitivity;
 
 pub use allocation::Allocation;
-pub use levels::{Layer, Level, TapStatistics, levels};
+pub use levels::{Layer, Level, levels};
 
 use levels::slope;
 

@@ -1,10 +1,10 @@
 //! How much an error in one layer matters to the network's output: each layer in turn is
 //! quantized coarsely, and what comes out is compared with the dense network.
 
-use super::levels::{Level, TapStatistics};
+use super::levels::Level;
 use crate::graph::{Graph, Linear, Node, Op, evaluate, run_with};
 use crate::progress::Progress;
-use crate::quantize::{LayerShape, code, scales};
+use crate::quantize::{LayerShape, TapStatistics, code, scales};
 use rayon::prelude::*;
 
 /// Squared error that the trial causes in its layer, relative to the layer's own power.
@@ -29,7 +29,7 @@ impl Trial {
     ) -> Option<Self> {
         let op = &graph.nodes[node].op;
         let linear = op.linear()?;
-        let power = power(shape, linear, taps);
+        let power = taps.output_variance(shape, linear);
         let distance = |level: &Level| (level.loss / (power * TRIAL_NOISE)).max(1e-30).ln().abs();
         let level = levels
             .iter()
@@ -45,17 +45,6 @@ impl Trial {
             error: level.loss,
         })
     }
-}
-
-fn power(shape: LayerShape, linear: &Linear, taps: &TapStatistics<'_>) -> f64 {
-    let mut power = 0.0;
-    for output in 0..shape.outputs() {
-        for (tap, variance) in taps.variances(output, shape.k).into_iter().enumerate() {
-            let weight = f64::from(linear.weights[shape.index(output, tap)]);
-            power += weight * weight * f64::from(variance);
-        }
-    }
-    power
 }
 
 fn quantize(shape: LayerShape, linear: &mut Linear, taps: &TapStatistics<'_>, step: f32) {

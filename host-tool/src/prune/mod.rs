@@ -2,8 +2,7 @@
 
 use crate::calibrate::Statistics;
 use crate::graph::Graph;
-use crate::plan::TapStatistics;
-use crate::quantize::LayerShape;
+use crate::quantize::{LayerShape, TapStatistics};
 use rayon::prelude::*;
 
 /// Per node with weights which of them must stay, so that at least the share `sparsity` of all

@@ -72,11 +72,6 @@ impl ActivationQuantization {
         sum / (count as f64).max(1.0)
     }
 
-    /// Signal-to-quantization-noise ratio in dB.
-    pub fn sqnr_db(&self, histogram: &Histogram) -> f64 {
-        10.0 * (histogram.power() / self.noise(histogram).max(f64::MIN_POSITIVE)).log10()
-    }
-
     /// Least and greatest value that a code can mean.
     pub fn range(&self) -> (f32, f32) {
         let value = |code: f32| (code - f32::from(self.zero_point)) * self.scale;

@@ -1,11 +1,12 @@
 //! Which activations become int8, with which scale; which stay `f32`.
 
-use super::ActivationQuantization;
+use super::{ActivationQuantization, LayerShape, TapStatistics};
 use crate::calibrate::{Histogram, Statistics};
 use crate::graph::{Graph, Op, TensorId};
 
-/// An activation whose int8 codes would be noisier than this stays `f32`.
-pub const LEAST_SQNR_DB: f64 = 18.0;
+/// Codes that are noisier than this, for a layer that reads them, are not used: the activation
+/// stays `f32`.
+pub const LEAST_SQNR_DB: f64 = 10.0;
 
 /// One entry per tensor: its quantization, or `None` where it stays `f32`.
 pub fn plan(graph: &Graph, statistics: &Statistics) -> Vec<Option<ActivationQuantization>> {
@@ -23,17 +24,41 @@ pub fn plan(graph: &Graph, statistics: &Statistics) -> Vec<Option<ActivationQuan
         histograms[roots[id]].merge(tensor.histogram.clone());
     }
     let chosen: Vec<_> = (0..graph.tensors.len())
-        .map(|id| {
-            (roots[id] == id && !stays_float(graph, &roots, id)).then(|| choose(&histograms[id]))
+        .map(|root| {
+            let quantized = roots[root] == root && !stays_float(graph, &roots, root);
+            let chosen =
+                quantized.then(|| ActivationQuantization::least_squares(&histograms[root]))?;
+            let noise = chosen.noise(&histograms[root]);
+            let db = worst_sqnr_db(graph, statistics, &roots, root, noise);
+            (db >= LEAST_SQNR_DB).then_some(chosen)
         })
         .collect();
-    roots.iter().map(|&root| chosen[root].flatten()).collect()
+    roots.iter().map(|&root| chosen[root]).collect()
 }
 
-fn choose(histogram: &Histogram) -> Option<ActivationQuantization> {
-    let quantization = ActivationQuantization::least_squares(histogram);
-    (histogram.power() == 0.0 || quantization.sqnr_db(histogram) >= LEAST_SQNR_DB)
-        .then_some(quantization)
+/// The least signal-to-noise ratio that codes with a squared error of `noise` leave at the output
+/// of a layer that reads them. A channel that is small beside others drowns in their step size:
+/// what counts is whether a layer reads it.
+fn worst_sqnr_db(
+    graph: &Graph,
+    statistics: &Statistics,
+    roots: &[TensorId],
+    root: TensorId,
+    noise: f64,
+) -> f64 {
+    let readers = graph
+        .nodes
+        .iter()
+        .filter(|node| node.inputs.iter().any(|&id| roots[id] == root));
+    readers
+        .filter_map(|node| {
+            let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
+            let taps = TapStatistics::new(graph, statistics, node, shape);
+            let signal = taps.output_variance(shape, linear);
+            let noise = taps.output_noise(shape, linear, noise);
+            (signal > 0.0).then(|| 10.0 * (signal / noise.max(f64::MIN_POSITIVE)).log10())
+        })
+        .fold(f64::INFINITY, f64::min)
 }
 
 /// Operators whose output has the codes of their input.

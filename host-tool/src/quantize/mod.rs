@@ -6,6 +6,7 @@ mod compensate;
 mod layer;
 mod moments;
 mod sequential;
+mod taps;
 
 pub use activation::ActivationQuantization;
 pub use activation_plan::{LEAST_SQNR_DB, plan as plan_activations};
@@ -13,3 +14,4 @@ pub use compensate::compensate;
 pub use layer::{LayerShape, MAX_CODE, QuantizedLinear, bf16_above, code, scale_bytes, scales};
 pub use moments::Moments;
 pub use sequential::{QuantizedGraph, Steps, quantize, stream_bytes};
+pub use taps::TapStatistics;

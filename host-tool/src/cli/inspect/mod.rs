@@ -63,7 +63,11 @@ impl Args {
         seen.check(&self.file)
     }
 
-    fn print<T: serde::Serialize>(&self, seen: &T, text: impl Fn(&T) -> String) -> Result<(), Error> {
+    fn print<T: serde::Serialize>(
+        &self,
+        seen: &T,
+        text: impl Fn(&T) -> String,
+    ) -> Result<(), Error> {
         if self.json {
             return output::print_json(seen);
         }

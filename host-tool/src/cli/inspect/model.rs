@@ -146,7 +146,8 @@ pub(super) fn verify(path: &Path, graph: &Graph, source: &Samples<'_>) -> Result
 impl Model {
     /// Fails where the verification does.
     pub(super) fn check(&self, path: &Path) -> Result<(), Error> {
-        let beyond = |v: &&Verified| v.worst_relative_error.is_nan() || v.worst_relative_error > v.limit;
+        let beyond =
+            |v: &&Verified| v.worst_relative_error.is_nan() || v.worst_relative_error > v.limit;
         match self.verification.as_ref().filter(beyond) {
             Some(verified) => Err(Error::Model {
                 path: path.to_path_buf(),
@@ -168,9 +169,17 @@ pub(super) fn text(model: &Model) -> String {
             text += &format!("  {what:<10} {} {:?}\n", port.name, port.shape);
         }
     }
-    let operators: Vec<String> = model.operators.iter().map(|(op, count)| format!("{op} {count}")).collect();
+    let operators: Vec<String> = model
+        .operators
+        .iter()
+        .map(|(op, count)| format!("{op} {count}"))
+        .collect();
     text += &format!("  parameters {}\n", human_count(model.parameters));
-    text += &format!("  MACs       {} ({:.1} % can run in int8)\n", human_count(model.macs), 100.0 * model.int8_macs);
+    text += &format!(
+        "  MACs       {} ({:.1} % can run in int8)\n",
+        human_count(model.macs),
+        100.0 * model.int8_macs
+    );
     text += &format!("  operators  {}\n", operators.join(", "));
     text += &format!("  dead       {}\n", dead(model));
     if let Some(verified) = &model.verification {
@@ -187,7 +196,11 @@ fn dead(model: &Model) -> String {
 }
 
 fn verification(verified: &Verified) -> String {
-    let kind = if verified.synthetic { "synthetic inputs" } else { "samples" };
+    let kind = if verified.synthetic {
+        "synthetic inputs"
+    } else {
+        "samples"
+    };
     let passes = verified.worst_relative_error <= verified.limit;
     format!(
         "{}: largest difference from the source {:.2e} of the output's range on {} {kind} (limit {:.0e})",
@@ -199,7 +212,13 @@ fn verification(verified: &Verified) -> String {
 }
 
 fn layers(model: &Model) -> String {
-    let none_at_zero = |count: u64| if count == 0 { "–".into() } else { human_count(count) };
+    let none_at_zero = |count: u64| {
+        if count == 0 {
+            "–".into()
+        } else {
+            human_count(count)
+        }
+    };
     let rows: Vec<Vec<String>> = model
         .layers
         .iter()
@@ -216,5 +235,16 @@ fn layers(model: &Model) -> String {
             ]
         })
         .collect();
-    table(&["layer", "operator", "output", "parameters", "MACs", "dead", "runs in"], &rows)
+    table(
+        &[
+            "layer",
+            "operator",
+            "output",
+            "parameters",
+            "MACs",
+            "dead",
+            "runs in",
+        ],
+        &rows,
+    )
 }

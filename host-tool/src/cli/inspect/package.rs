@@ -81,7 +81,9 @@ pub(super) fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspected, Error> {
 }
 
 fn classes(description: &Description<'_>) -> Result<usize, Error> {
-    Ok(description.labels()?.map_or(0, |labels| labels.lines().count()))
+    Ok(description
+        .labels()?
+        .map_or(0, |labels| labels.lines().count()))
 }
 
 fn nodes(description: &Description<'_>) -> Vec<NodeRow> {
@@ -89,7 +91,9 @@ fn nodes(description: &Description<'_>) -> Vec<NodeRow> {
     manifest
         .nodes()
         .map(|node| {
-            let shape = manifest.tensor(node.output).map_or([0; 4], |tensor| tensor.shape);
+            let shape = manifest
+                .tensor(node.output)
+                .map_or([0; 4], |tensor| tensor.shape);
             NodeRow {
                 name: node.name.to_owned(),
                 op: node.op.name(),
@@ -101,22 +105,40 @@ fn nodes(description: &Description<'_>) -> Vec<NodeRow> {
 }
 
 fn inputs(opened: &Opened<'_>) -> Vec<PackagePort> {
-    let shapes = opened.package().manifest().inputs().map(|input| input.source_shape.to_vec());
+    let shapes = opened
+        .package()
+        .manifest()
+        .inputs()
+        .map(|input| input.source_shape.to_vec());
     let ports = (0..).map_while(|index| opened.package().input_info(index));
-    ports.zip(shapes).map(|(port, shape)| package_port(&port, shape)).collect()
+    ports
+        .zip(shapes)
+        .map(|(port, shape)| package_port(&port, shape))
+        .collect()
 }
 
 fn outputs(opened: &Opened<'_>) -> Vec<PackagePort> {
-    let shapes = opened.package().manifest().outputs().map(|output| output.source_shape.to_vec());
+    let shapes = opened
+        .package()
+        .manifest()
+        .outputs()
+        .map(|output| output.source_shape.to_vec());
     let ports = (0..).map_while(|index| opened.package().output_info(index));
-    ports.zip(shapes).map(|(port, shape)| package_port(&port, shape)).collect()
+    ports
+        .zip(shapes)
+        .map(|(port, shape)| package_port(&port, shape))
+        .collect()
 }
 
 fn package_port(port: &edgeprune_runtime::Port<'_>, shape: Vec<u32>) -> PackagePort {
     PackagePort {
         name: port.name.to_owned(),
         shape,
-        dtype: if port.quantization.is_some() { "int8" } else { "f32" },
+        dtype: if port.quantization.is_some() {
+            "int8"
+        } else {
+            "f32"
+        },
         quantization: port.quantization,
     }
 }
@@ -131,7 +153,10 @@ pub(super) fn text(seen: &Inspected) -> String {
     );
     for (what, ports) in [("input", &seen.inputs), ("output", &seen.outputs)] {
         for port in ports {
-            text += &format!("  {what:<11} {} {:?} {}\n", port.name, port.shape, port.dtype);
+            text += &format!(
+                "  {what:<11} {} {:?} {}\n",
+                port.name, port.shape, port.dtype
+            );
         }
     }
     let calibrated = match seen.calibration_samples {
@@ -139,11 +164,27 @@ pub(super) fn text(seen: &Inspected) -> String {
         None => "NOT CALIBRATED: ranges are from synthetic inputs; pack with --calib".into(),
     };
     text += &format!("  calibration {calibrated}\n");
-    text += &format!("  input spec  {}\n", seen.preprocess.as_ref().map_or("none: arrays only".into(), preprocess));
-    text += &format!("  classes     {}\n", if seen.classes == 0 { "no names".into() } else { seen.classes.to_string() });
+    text += &format!(
+        "  input spec  {}\n",
+        seen.preprocess
+            .as_ref()
+            .map_or("none: arrays only".into(), preprocess)
+    );
+    text += &format!(
+        "  classes     {}\n",
+        if seen.classes == 0 {
+            "no names".into()
+        } else {
+            seen.classes.to_string()
+        }
+    );
     text += &format!("  arena       {}\n", arena(seen));
     text += &format!("  MACs        {}\n", human_count(seen.macs));
-    text += &format!("  weights     {:.1} % non-zero, {} channels removed\n", 100.0 * pack.density, pack.removed_channels);
+    text += &format!(
+        "  weights     {:.1} % non-zero, {} channels removed\n",
+        100.0 * pack.density,
+        pack.removed_channels
+    );
     text += &format!("  SHA-256     {}\n\n", pack.identity.package_hash);
     text + &layers(pack)
 }
@@ -164,9 +205,15 @@ fn preprocess(preprocess: &Preprocess) -> String {
         Resize::Shorter(side) => format!("shorter side to {side}, "),
         Resize::Exact([height, width]) => format!("resize to {height} x {width}, "),
     };
-    let crop = preprocess.crop.map_or_else(String::new, |[h, w]| format!("crop {h} x {w}, "));
+    let crop = preprocess
+        .crop
+        .map_or_else(String::new, |[h, w]| format!("crop {h} x {w}, "));
     let order = format!("{:?}", preprocess.channel_order).to_lowercase();
-    format!("{resize}{crop}{order}, mean {:?}, std {:?}", preprocess.mean.as_slice(), preprocess.std.as_slice())
+    format!(
+        "{resize}{crop}{order}, mean {:?}, std {:?}",
+        preprocess.mean.as_slice(),
+        preprocess.std.as_slice()
+    )
 }
 
 fn layers(pack: &Pack) -> String {
@@ -184,5 +231,15 @@ fn layers(pack: &Pack) -> String {
             ]
         })
         .collect();
-    table(&["layer", "encoding", "bytes", "bits per weight", "non-zero", "runs in"], &rows)
+    table(
+        &[
+            "layer",
+            "encoding",
+            "bytes",
+            "bits per weight",
+            "non-zero",
+            "runs in",
+        ],
+        &rows,
+    )
 }

@@ -297,7 +297,11 @@ const EMULATED: &str = "Times of emulated boards are the emulator's on the machi
 
 fn explain_times(benches: &[&Bench]) -> &'static str {
     let emulated = benches.iter().any(|bench| bench.emulated);
-    if emulated { EMULATED } else { "Median of one inference." }
+    if emulated {
+        EMULATED
+    } else {
+        "Median of one inference."
+    }
 }
 
 /// Times of real machines, exact instruction counts of emulated cores, and a table of all.
@@ -318,14 +322,24 @@ fn boards(variants: &[&Variant]) -> String {
     let mut body = chart::legend(&labels(variants));
     for (title, chart) in [
         ("Median time of one inference", times),
-        ("Instructions of one inference, counted on emulated cores", counts),
+        (
+            "Instructions of one inference, counted on emulated cores",
+            counts,
+        ),
     ] {
         if let Some(chart) = chart {
             let _ = write!(body, "<h3>{title}</h3>\n{chart}");
         }
     }
-    let benches: Vec<&Bench> = variants.iter().flat_map(|variant| &variant.benches).collect();
-    card("Speed by board", explain_times(&benches), &(body + &board_table(variants)))
+    let benches: Vec<&Bench> = variants
+        .iter()
+        .flat_map(|variant| &variant.benches)
+        .collect();
+    card(
+        "Speed by board",
+        explain_times(&benches),
+        &(body + &board_table(variants)),
+    )
 }
 
 /// Bars by board, one series a package, of a value that some records have.

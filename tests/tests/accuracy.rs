@@ -1,0 +1,222 @@
+//! Accuracy of real networks after packing, at the figures that the project stands for.
+//!
+//! The networks and their data are large and stay outside of the project: `EDGEPRUNE_ZOO` names
+//! their folder. Without it these tests say that they were skipped.
+
+use edgeprune::dataset::{Dataset, InputSpec};
+use edgeprune::eval::{self, Opened};
+use edgeprune::import;
+use edgeprune::pack::{Goal, pack};
+use edgeprune::progress::Progress;
+use edgeprune::report::record::Eval;
+use std::path::{Path, PathBuf};
+
+/// A network, what it is calibrated on and what it is scored on.
+struct Case {
+    model: &'static str,
+    calibration: &'static str,
+    calibration_samples: usize,
+    data: &'static str,
+    labels: Option<&'static str>,
+    spec: Option<&'static str>,
+}
+
+/// A package's size and score.
+struct Scored {
+    bytes: usize,
+    source_bytes: u64,
+    removed: usize,
+    score: Eval,
+}
+
+impl Scored {
+    fn top1(&self) -> f64 {
+        self.score.top1.unwrap_or(0.0)
+    }
+}
+
+fn zoo() -> Option<PathBuf> {
+    let folder = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: EDGEPRUNE_ZOO names no folder of networks");
+    }
+    folder
+}
+
+fn spec(folder: &Path, case: &Case) -> Option<InputSpec> {
+    let explicit = case.spec.map(|text| {
+        let path = folder.join("spec.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    });
+    explicit.map(|path| InputSpec::read(&path).unwrap())
+}
+
+fn run(zoo: &Path, case: &Case, goal: Goal) -> Scored {
+    let scratch = tempfile::tempdir().unwrap();
+    let model = zoo.join(case.model);
+    let spec = spec(scratch.path(), case)
+        .or_else(|| InputSpec::find(&model, None).unwrap().map(|(spec, _)| spec));
+    let graph = import::load(&model).unwrap();
+    let calibration = Dataset::open(
+        &zoo.join(case.calibration),
+        None,
+        spec.as_ref(),
+        &graph.inputs,
+    )
+    .unwrap()
+    .spread(case.calibration_samples);
+    let packed = pack(&model, goal, &calibration, spec.as_ref(), &Progress::Silent).unwrap();
+    if let Some(max_size) = goal.max_size {
+        assert!(packed.bytes.len() as u64 <= max_size);
+    }
+    let labels = case.labels.map(|labels| zoo.join(labels));
+    let data = Dataset::open(
+        &zoo.join(case.data),
+        labels.as_deref(),
+        spec.as_ref(),
+        &graph.inputs,
+    )
+    .unwrap();
+    let opened = Opened::new(&model, &packed.bytes).unwrap();
+    let against = case.labels.is_none().then_some(&graph);
+    let scored = Scored {
+        score: eval::evaluate(&opened, &data, against, &Progress::Silent).unwrap(),
+        bytes: packed.bytes.len(),
+        source_bytes: packed.source_bytes,
+        removed: packed.dead.removed,
+    };
+    eprintln!(
+        "{} {:?}: {} bytes, top-1 {:?}, agreement {:?}, {:?} dB",
+        case.model,
+        goal,
+        scored.bytes,
+        scored.score.top1,
+        scored.score.agreement,
+        scored.score.sqnr_db
+    );
+    scored
+}
+
+const RESNET_8: Case = Case {
+    model: "mlperf-tiny/pretrainedResnet.tflite",
+    calibration: "cifar10/calib_images.npy",
+    calibration_samples: 256,
+    data: "cifar10/test_images.npy",
+    labels: Some("cifar10/test_labels.npy"),
+    spec: None,
+};
+
+fn imagenet(model: &'static str) -> Case {
+    Case {
+        model,
+        calibration: "imagenet/calib",
+        calibration_samples: 64,
+        data: "imagenet/val",
+        labels: Some("imagenet/val_labels.csv"),
+        spec: None,
+    }
+}
+
+fn max_size(bytes: u64) -> Goal {
+    Goal {
+        max_size: Some(bytes),
+        sparsity: None,
+    }
+}
+
+#[test]
+fn resnet_8_keeps_its_accuracy_in_int8_and_in_a_seventh_of_its_size() {
+    let Some(zoo) = zoo() else { return };
+    assert!(run(&zoo, &RESNET_8, Goal::default()).top1() >= 87.4);
+    assert!(run(&zoo, &RESNET_8, max_size(45_000)).top1() >= 86.9);
+}
+
+#[test]
+fn the_large_resnet_keeps_its_accuracy_in_int8() {
+    let Some(zoo) = zoo() else { return };
+    let case = Case {
+        model: "mlperf-tiny/pretrainedResnet_large_float.tflite",
+        ..RESNET_8
+    };
+    assert!(run(&zoo, &case, Goal::default()).top1() >= 90.5);
+}
+
+#[test]
+fn keyword_spotting_keeps_its_accuracy_in_int8() {
+    let Some(zoo) = zoo() else { return };
+    let case = Case {
+        model: "mlperf-tiny/kws_ref_model_float32.tflite",
+        calibration: "mlperf-tiny/kws01/calib_mfcc.npy",
+        calibration_samples: 128,
+        data: "mlperf-tiny/kws01/test_mfcc.npy",
+        labels: Some("mlperf-tiny/kws01/test_labels.npy"),
+        spec: None,
+    };
+    assert!(run(&zoo, &case, Goal::default()).top1() >= 89.2);
+}
+
+#[test]
+fn visual_wake_words_loses_its_dead_channels_and_decides_alike() {
+    let Some(zoo) = zoo() else { return };
+    let case = Case {
+        model: "mlperf-tiny/vww_96_float.tflite",
+        data: "imagenet/calib",
+        labels: None,
+        spec: Some(
+            "[input]\nlayout = \"nhwc\"\nresize = [96, 96]\nchannel-order = \"rgb\"\n\
+             mean = [0.0, 0.0, 0.0]\nstd = [255.0, 255.0, 255.0]\n",
+        ),
+        ..imagenet("")
+    };
+    let scored = run(&zoo, &case, Goal::default());
+    assert!(scored.bytes <= 160_000 && scored.removed > 1000);
+    assert!(scored.score.agreement.unwrap() >= 98.0);
+}
+
+#[test]
+fn mobilenet_v2_keeps_its_accuracy_in_int8() {
+    let Some(zoo) = zoo() else { return };
+    let case = imagenet("imagenet/mobilenet_v2.onnx");
+    assert!(run(&zoo, &case, Goal::default()).top1() >= 77.2);
+}
+
+#[test]
+fn efficientnet_lite0_keeps_its_accuracy_in_int8() {
+    let Some(zoo) = zoo() else { return };
+    let case = imagenet("imagenet/efficientnet_lite0.onnx");
+    let scored = run(&zoo, &case, Goal::default());
+    assert!(scored.top1() >= 80.4);
+    assert!(scored.bytes <= 4_600_000);
+}
+
+#[test]
+fn resnet_50_keeps_its_accuracy_in_an_eighth_of_its_size() {
+    let Some(zoo) = zoo() else { return };
+    let case = imagenet("imagenet/resnet50.onnx");
+    let scored = run(&zoo, &case, max_size(12_000_000));
+    assert!(scored.top1() >= 78.7);
+    assert!(scored.source_bytes > 8 * scored.bytes as u64);
+}
+
+#[test]
+fn the_same_model_data_and_goal_give_the_same_bytes_on_any_number_of_threads() {
+    let Some(zoo) = zoo() else { return };
+    let model = zoo.join(RESNET_8.model);
+    let packed = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let inputs = import::load(&model).unwrap().inputs;
+            let samples =
+                Dataset::open(&zoo.join(RESNET_8.calibration), None, None, &inputs).unwrap();
+            let goal = max_size(60_000);
+            pack(&model, goal, &samples.spread(32), None, &Progress::Silent)
+                .unwrap()
+                .bytes
+        })
+    };
+    assert_eq!(packed(1), packed(3));
+}
