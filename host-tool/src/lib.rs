@@ -5,6 +5,7 @@ pub mod build;
 pub mod calibrate;
 pub mod cli;
 pub mod dataset;
+pub mod demo;
 pub mod doctor;
 mod error;
 pub mod eval;

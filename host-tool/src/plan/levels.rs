@@ -127,13 +127,13 @@ mod tests {
         let hull = convex(vec![
             point(100, 0.0),
             point(90, 5.0),
-            point(80, 1.0),
+            point(80, 0.5),
             point(50, 4.0),
             point(95, 0.0),
             point(20, 4.5),
             point(20, 30.0),
         ]);
         let pairs: Vec<_> = hull.iter().map(|l| (l.bytes, l.loss)).collect();
-        assert_eq!(pairs, [(95, 0.0), (80, 1.0), (20, 4.5)]);
+        assert_eq!(pairs, [(95, 0.0), (80, 0.5), (20, 4.5)]);
     }
 }

@@ -1,0 +1,178 @@
+//! The whole path on the network that comes with edgeprune: pack at three budgets, score, measure
+//! on emulated boards, report.
+
+mod assets;
+
+use crate::bench::{self, BenchOptions};
+use crate::cli::output::{human_bytes, json, note, write_file};
+use crate::dataset::{Dataset, InputSpec};
+use crate::eval::{Opened, evaluate};
+use crate::graph::Graph;
+use crate::pack::{Goal, pack};
+use crate::progress::Progress;
+use crate::report::describe::Description;
+use crate::report::record::{Bench, Record};
+use crate::report::{Report, html};
+use crate::{Error, import};
+use assets::Files;
+use edgeprune_boards::Board;
+use std::path::{Path, PathBuf};
+
+/// Budgets as shares of the int8 package, with the names of their packages.
+const BUDGETS: [(&str, f64); 2] = [("medium", 0.6), ("tight", 0.35)];
+/// Calibration samples.
+const CALIBRATION: usize = 128;
+/// An emulator's times mean little, its instructions need no repetition.
+const EMULATED: BenchOptions = BenchOptions {
+    warm_up: 0,
+    runs: 3,
+};
+
+/// What a demonstration gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Everything that was measured.
+    pub report: Report,
+    /// The HTML report.
+    pub html: PathBuf,
+    /// Boards that could not be emulated, and what would change that.
+    pub missing: Vec<String>,
+}
+
+/// Runs it. Packages, records and the report go to `folder`.
+///
+/// # Errors
+/// Files that cannot be written; a board without a toolchain or emulator is no error.
+pub fn run(folder: &Path, progress: &Progress) -> Result<Outcome, Error> {
+    let files = Files::write(&folder.join("network"))?;
+    let mut demo = Demo::new(folder, &files, progress)?;
+    let int8 = demo.variant("int8", None)?;
+    for (name, share) in BUDGETS {
+        let budget = (int8 as f64 * share / 1e3) as u64 * 1000;
+        demo.variant(name, Some(budget))?;
+    }
+    demo.measure()?;
+    demo.finish()
+}
+
+struct Demo<'a> {
+    folder: &'a Path,
+    progress: &'a Progress,
+    model: PathBuf,
+    spec: Option<InputSpec>,
+    original: Graph,
+    calibration: Dataset,
+    test: Dataset,
+    packages: Vec<PathBuf>,
+    records: Vec<Record>,
+    missing: Vec<String>,
+}
+
+impl<'a> Demo<'a> {
+    fn new(folder: &'a Path, files: &Files, progress: &'a Progress) -> Result<Self, Error> {
+        let model = files.model();
+        let spec = InputSpec::find(&model, None)?.map(|(spec, _)| spec);
+        let original = import::load(&model)?;
+        let inputs = &original.inputs;
+        let calibration = Dataset::open(&files.calibration(), None, spec.as_ref(), inputs)?;
+        let test = Dataset::open(&files.images(), Some(&files.labels()), spec.as_ref(), inputs)?;
+        Ok(Self {
+            folder,
+            progress,
+            calibration: calibration.spread(CALIBRATION),
+            test,
+            model,
+            spec,
+            original,
+            packages: Vec::new(),
+            records: Vec::new(),
+            missing: Vec::new(),
+        })
+    }
+
+    /// Packs and scores; returns the length of the package.
+    fn variant(&mut self, name: &str, max_size: Option<u64>) -> Result<u64, Error> {
+        let goal = max_size.map_or_else(|| "int8, no limit".into(), |size| format!("at most {}", human_bytes(size)));
+        note(format!("packing `{name}`: {goal}"));
+        let goal = Goal {
+            max_size,
+            sparsity: None,
+        };
+        let spec = self.spec.as_ref();
+        let packed = pack(&self.model, goal, &self.calibration, spec, self.progress)?;
+        let path = self.folder.join(format!("{name}.epk"));
+        write_file(&path, &packed.bytes)?;
+        let mut record = Description::of(&path, &packed.bytes)?.pack()?;
+        record.source_bytes = Some(packed.source_bytes);
+        self.keep(&format!("{name}.pack.json"), Record::Pack(record))?;
+        let opened = Opened::new(&path, &packed.bytes)?;
+        let eval = evaluate(&opened, &self.test, Some(&self.original), self.progress)?;
+        self.keep(&format!("{name}.eval.json"), Record::Eval(eval))?;
+        self.packages.push(path);
+        Ok(packed.bytes.len() as u64)
+    }
+
+    /// Benchmarks every package on this machine and on each emulated core.
+    fn measure(&mut self) -> Result<(), Error> {
+        for package in self.packages.clone() {
+            self.keep_bench(&package, bench::host(&package, BenchOptions::default())?)?;
+        }
+        for board in cores() {
+            note(format!("measuring on the emulated {} of {}", board.cpu.core, board.name));
+            match self.measure_on(board) {
+                Err(Error::Toolchain(cause)) => {
+                    let missing = format!("{} was not measured: {cause}", board.name);
+                    self.missing.push(missing);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_on(&mut self, board: &Board) -> Result<(), Error> {
+        for package in self.packages.clone() {
+            self.keep_bench(&package, bench::emulated(&package, board, EMULATED)?)?;
+        }
+        Ok(())
+    }
+
+    fn keep_bench(&mut self, package: &Path, bench: Bench) -> Result<(), Error> {
+        let stem = package.file_stem().unwrap_or_default().to_string_lossy();
+        let file = format!("{stem}.bench-{}.json", bench.board);
+        self.keep(&file, Record::Bench(bench))
+    }
+
+    fn keep(&mut self, file: &str, record: Record) -> Result<(), Error> {
+        let text = match &record {
+            Record::Pack(record) => json(record)?,
+            Record::Eval(record) => json(record)?,
+            Record::Bench(record) => json(record)?,
+        };
+        write_file(&self.folder.join(file), text.as_bytes())?;
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Outcome, Error> {
+        let report = Report::join(self.records);
+        let html = self.folder.join("report.html");
+        write_file(&html, html::render(&report).as_bytes())?;
+        Ok(Outcome {
+            report,
+            html,
+            missing: self.missing,
+        })
+    }
+}
+
+/// One board for each core that an emulator knows.
+fn cores() -> Vec<&'static Board> {
+    let mut boards: Vec<&Board> = Vec::new();
+    for board in edgeprune_boards::all() {
+        if boards.iter().all(|other| other.emulator.cpu != board.emulator.cpu) {
+            boards.push(board);
+        }
+    }
+    boards
+}
