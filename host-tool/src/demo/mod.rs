@@ -19,7 +19,7 @@ use edgeprune_boards::Board;
 use std::path::{Path, PathBuf};
 
 /// Budgets as shares of the int8 package, with the names of their packages.
-const BUDGETS: [(&str, f64); 2] = [("medium", 0.6), ("tight", 0.35)];
+const BUDGETS: [(&str, f64); 2] = [("medium", 0.5), ("tight", 0.2)];
 /// Calibration samples.
 const CALIBRATION: usize = 128;
 /// An emulator's times mean little, its instructions need no repetition.
