@@ -75,7 +75,12 @@ impl<'a> Demo<'a> {
         let original = import::load(&model)?;
         let inputs = &original.inputs;
         let calibration = Dataset::open(&files.calibration(), None, spec.as_ref(), inputs)?;
-        let test = Dataset::open(&files.images(), Some(&files.labels()), spec.as_ref(), inputs)?;
+        let test = Dataset::open(
+            &files.images(),
+            Some(&files.labels()),
+            spec.as_ref(),
+            inputs,
+        )?;
         Ok(Self {
             folder,
             progress,
@@ -92,7 +97,10 @@ impl<'a> Demo<'a> {
 
     /// Packs and scores; returns the length of the package.
     fn variant(&mut self, name: &str, max_size: Option<u64>) -> Result<u64, Error> {
-        let goal = max_size.map_or_else(|| "int8, no limit".into(), |size| format!("at most {}", human_bytes(size)));
+        let goal = max_size.map_or_else(
+            || "int8, no limit".into(),
+            |size| format!("at most {}", human_bytes(size)),
+        );
         note(format!("packing `{name}`: {goal}"));
         let goal = Goal {
             max_size,
@@ -118,7 +126,10 @@ impl<'a> Demo<'a> {
             self.keep_bench(&package, bench::host(&package, BenchOptions::default())?)?;
         }
         for board in cores() {
-            note(format!("measuring on the emulated {} of {}", board.cpu.core, board.name));
+            note(format!(
+                "measuring on the emulated {} of {}",
+                board.cpu.core, board.name
+            ));
             match self.measure_on(board) {
                 Err(Error::Toolchain(cause)) => {
                     let missing = format!("{} was not measured: {cause}", board.name);
@@ -170,7 +181,10 @@ impl<'a> Demo<'a> {
 fn cores() -> Vec<&'static Board> {
     let mut boards: Vec<&Board> = Vec::new();
     for board in edgeprune_boards::all() {
-        if boards.iter().all(|other| other.emulator.cpu != board.emulator.cpu) {
+        if boards
+            .iter()
+            .all(|other| other.emulator.cpu != board.emulator.cpu)
+        {
             boards.push(board);
         }
     }
