@@ -271,10 +271,10 @@ fn the_device_refuses_a_damaged_package_with_one_line() -> TestResult {
         .output()?;
     let message = String::from_utf8_lossy(&run.stderr);
     assert_eq!(run.status.code(), Some(1));
-    assert!(
-        message.lines().count() == 1 && message.contains("cut"),
-        "{message}"
-    );
+    assert_eq!(message.lines().count(), 1, "{message}");
+    for word in ["small.epk", "cut"] {
+        assert!(message.contains(word), "{message}");
+    }
     Ok(())
 }
 

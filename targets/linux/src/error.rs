@@ -16,10 +16,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Bytes that are not a package that this runtime can run.
-    #[error("the package: {0}")]
+    #[error("{0}")]
     Open(#[from] OpenError),
     /// A package that opens, but does not become a session.
-    #[error("the package: {0}")]
+    #[error("{0}")]
     Session(#[from] SessionError),
     /// An input or output that does not fit.
     #[error("{0}")]

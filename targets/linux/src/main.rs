@@ -23,24 +23,32 @@ struct Aligned<T: ?Sized>(T);
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let arguments = match Arguments::parse(&words) {
-        Ok(arguments) => arguments,
-        Err(message) => {
-            eprintln!("error: {message}\n\n{}", arguments::USAGE);
-            return ExitCode::from(2);
-        }
+        Ok(arguments) if arguments.package.is_some() || !EMBEDDED.0.is_empty() => arguments,
+        Ok(_) => return bad_usage("no package, and this program contains none"),
+        Err(message) => return bad_usage(&message),
     };
-    match with_package(arguments.package.as_deref(), |bytes| {
-        work(&arguments, bytes)
-    }) {
+    let package = arguments.package.as_deref();
+    match with_package(package, |bytes| work(&arguments, bytes)) {
         Ok(text) => {
             println!("{text}");
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+        Err(error @ (Error::Open(_) | Error::Session(_))) => {
+            let name = package.unwrap_or(Path::new("the package inside this program"));
+            failure(&format!("{}: {error}", name.display()))
         }
+        Err(error) => failure(&error.to_string()),
     }
+}
+
+fn bad_usage(message: &str) -> ExitCode {
+    eprintln!("error: {message}\n\n{}", arguments::USAGE);
+    ExitCode::from(2)
+}
+
+fn failure(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
 }
 
 fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
