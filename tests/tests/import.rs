@@ -55,6 +55,21 @@ fn lowered_networks_compute_what_tract_computes() {
 }
 
 #[test]
+fn the_demo_network_computes_what_tract_computes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tool/demo/fashion_mnist.onnx");
+    let graph = import::load(&path).unwrap();
+    assert_eq!(graph.inputs[0].source_shape, [1, 1, 28, 28]);
+    assert!(
+        graph
+            .nodes
+            .iter()
+            .all(|node| !matches!(node.op, graph::Op::Unary { .. }))
+    );
+    let result = import::verify(&path, &graph, &inputs(&graph)).unwrap();
+    assert!(result.passes(), "{result:?}");
+}
+
+#[test]
 fn removing_dead_channels_changes_no_output() {
     let Some(zoo) = zoo() else { return };
     for name in NETWORKS {

@@ -3,6 +3,7 @@
 
 mod activation;
 mod affine;
+mod group;
 mod pad;
 mod pattern;
 mod plumbing;
@@ -12,7 +13,7 @@ use crate::graph::{Graph, Node, TensorId};
 /// One application of a rule: whether it changed the graph.
 type Rule = fn(&mut Graph) -> bool;
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     plumbing::drop_unused,
     plumbing::drop_identity,
     plumbing::merge_movements,
@@ -26,6 +27,7 @@ const RULES: [Rule; 13] = [
     activation::fuse,
     activation::after_affine,
     pad::merge,
+    group::split,
 ];
 
 /// Applies all rules until none applies, then renumbers the tensors.

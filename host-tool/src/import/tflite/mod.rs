@@ -5,9 +5,12 @@
 //! weights, or wholly of integers, is read as the real network that it approximates. The bytes are
 //! edited in place and new constants are appended, so that everything else stays as it is.
 
+mod depthwise;
+
 use std::collections::HashMap;
 use tract_tflite::tflite::{
-    Buffer, BuiltinOperator, FullyConnectedOptions, Model, Operator, SubGraph, Tensor, TensorType,
+    Buffer, BuiltinOperator, FullyConnectedOptions, Model, Operator, OperatorCode, SubGraph,
+    Tensor, TensorType,
 };
 
 /// Operators that tract reads, as it registers them.
@@ -96,7 +99,8 @@ pub(super) fn rewrite(bytes: &[u8]) -> Result<(Vec<u8>, Vec<String>), String> {
         edits.make_float(&model, &tensor)?;
     }
     edits.plain_options(&graph)?;
-    edits.drop_conversions(&model, &graph)?;
+    let operators = edits.drop_conversions(&model, &graph)?;
+    edits.spread_depthwise(&model, &graph, &operators)?;
     Ok((edits.bytes, unknown))
 }
 
@@ -104,7 +108,15 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn operator_code(model: &Model<'_>, operator: &Operator<'_>) -> Result<BuiltinOperator, String> {
+fn operator_code(code: &OperatorCode<'_>) -> BuiltinOperator {
+    match BuiltinOperator(i32::from(code.deprecated_builtin_code())) {
+        BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES => code.builtin_code(),
+        old => old,
+    }
+}
+
+/// What an operator does.
+fn kind(model: &Model<'_>, operator: &Operator<'_>) -> Result<BuiltinOperator, String> {
     let codes = model
         .operator_codes()
         .ok_or("the file names no operators")?;
@@ -112,19 +124,14 @@ fn operator_code(model: &Model<'_>, operator: &Operator<'_>) -> Result<BuiltinOp
     if index >= codes.len() {
         return Err(format!("there is no operator code {index}"));
     }
-    let code = codes.get(index);
-    let old = BuiltinOperator(i32::from(code.deprecated_builtin_code()));
-    Ok(match old {
-        BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES => code.builtin_code(),
-        _ => old,
-    })
+    Ok(operator_code(&codes.get(index)))
 }
 
 fn unsupported(model: &Model<'_>, graph: &SubGraph<'_>) -> Result<Vec<String>, String> {
     let mut unknown = Vec::new();
     let tensors = graph.tensors().ok_or("the network has no tensors")?;
     for operator in graph.operators().ok_or("the network has no operators")? {
-        let code = operator_code(model, &operator)?;
+        let code = kind(model, &operator)?;
         let ids = operator
             .inputs()
             .into_iter()
@@ -143,8 +150,8 @@ fn unsupported(model: &Model<'_>, graph: &SubGraph<'_>) -> Result<Vec<String>, S
                 .filter(|ids| !ids.is_empty())
                 .map(|ids| ids.get(0));
             let name = output.and_then(|id| tensors.get(usize::try_from(id).ok()?).name());
-            let kind = code.variant_name().unwrap_or("unknown");
-            unknown.push(format!("{} ({kind})", name.unwrap_or("unnamed")));
+            let code = code.variant_name().unwrap_or("unknown");
+            unknown.push(format!("{} ({code})", name.unwrap_or("unnamed")));
         }
     }
     Ok(unknown)
@@ -219,17 +226,28 @@ impl Edits {
         self.point(at, vector)
     }
 
-    /// A table without fields: the size of its vtable, its own size, and the way to the vtable.
     fn empty_table(&mut self) -> usize {
-        if let Some(at) = self.no_quantization {
-            return at;
+        match self.no_quantization {
+            Some(at) => at,
+            None => {
+                let at = self.append_table(&[], &[]);
+                *self.no_quantization.insert(at)
+            }
         }
-        let vtable = self.bytes.len().next_multiple_of(4);
-        self.bytes.resize(vtable, 0);
-        self.bytes.extend(4u16.to_le_bytes());
-        self.bytes.extend(4u16.to_le_bytes());
-        self.bytes.extend(4i32.to_le_bytes());
-        *self.no_quantization.insert(vtable + 4)
+    }
+
+    /// Appends a table of 4-byte fields. `places` says where each field of the schema is in it.
+    fn append_table(&mut self, places: &[u16], fields: &[i32]) -> usize {
+        // Before a table lies its vtable: its own size, the table's size, and the places.
+        let vtable = 4 + 2 * places.len();
+        let table = (self.bytes.len() + vtable).next_multiple_of(4);
+        self.bytes.resize(table - vtable, 0);
+        let head = [vtable as u16, 4 + 4 * fields.len() as u16];
+        let words = head.iter().chain(places);
+        self.bytes.extend(words.flat_map(|word| word.to_le_bytes()));
+        let fields = [vtable as i32].into_iter().chain(fields.iter().copied());
+        self.bytes.extend(fields.flat_map(i32::to_le_bytes));
+        table
     }
 
     /// Makes the offset at `at` lead to `target`, which lies behind it.
@@ -257,12 +275,17 @@ impl Edits {
     }
 
     /// Removes the operators that change the representation: their readers read their input.
-    fn drop_conversions(&mut self, model: &Model<'_>, graph: &SubGraph<'_>) -> Result<(), String> {
+    /// Returns the other operators.
+    fn drop_conversions<'m>(
+        &mut self,
+        model: &Model<'m>,
+        graph: &SubGraph<'m>,
+    ) -> Result<Vec<Operator<'m>>, String> {
         let operators = graph.operators().ok_or("the network has no operators")?;
         let mut source: HashMap<i32, i32> = HashMap::new();
         let mut kept = Vec::new();
         for operator in operators {
-            let code = operator_code(model, &operator)?;
+            let code = kind(model, &operator)?;
             let conversion = matches!(
                 code,
                 BuiltinOperator::QUANTIZE | BuiltinOperator::DEQUANTIZE
@@ -279,7 +302,7 @@ impl Edits {
             }
         }
         if source.is_empty() {
-            return Ok(());
+            return Ok(kept);
         }
         for operator in &kept {
             let at = field(
@@ -297,14 +320,14 @@ impl Edits {
             graph._tab.loc(),
             graph._tab.vtable().get(SubGraph::VT_OPERATORS),
         ) else {
-            return Ok(());
+            return Ok(kept);
         };
         let vector = at + self.read(at) as usize;
         self.write(vector, (kept.len() as u32).to_le_bytes());
         for (index, operator) in kept.iter().enumerate() {
             self.point(vector + 4 + index * 4, operator._tab.loc())?;
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Replaces tensor numbers in the vector that the offset at `at` leads to.
@@ -357,7 +380,7 @@ fn reals(tensor: &Tensor<'_>, buffer: &Buffer<'_>) -> Result<Vec<f32>, String> {
     }
     let Some(quantization) = tensor
         .quantization()
-        .filter(|_| tensor.type_() != TensorType::FLOAT16)
+        .filter(|_| !matches!(tensor.type_(), TensorType::FLOAT16 | TensorType::FLOAT32))
     else {
         return Ok(codes.into_iter().map(|code| code as f32).collect());
     };
@@ -386,9 +409,10 @@ fn codes(kind: TensorType, data: &[u8]) -> Vec<f64> {
         TensorType::INT16 => words(data, |bytes| f64::from(i16::from_le_bytes(bytes))),
         TensorType::INT32 => words(data, |bytes| f64::from(i32::from_le_bytes(bytes))),
         TensorType::INT64 => words(data, |bytes| i64::from_le_bytes(bytes) as f64),
-        _ => words(data, |bytes| {
+        TensorType::FLOAT16 => words(data, |bytes| {
             f64::from(half_to_single(u16::from_le_bytes(bytes)))
         }),
+        _ => words(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
     }
 }
 
