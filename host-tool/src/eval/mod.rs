@@ -104,3 +104,81 @@ fn check_labels(opened: &Opened<'_>, data: &Dataset) -> Result<(), Error> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::InputSpec;
+    use crate::import;
+    use crate::pack::{Goal, pack};
+    use std::path::{Path, PathBuf};
+
+    fn demo(file: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("demo")
+            .join(file)
+    }
+
+    /// The demo network packed, its graph, and some of its test samples.
+    fn packed() -> (Vec<u8>, Graph, Dataset) {
+        let model = demo("fashion_mnist.onnx");
+        let graph = import::load(&model).unwrap();
+        let spec = InputSpec::find(&model, None).unwrap().map(|(spec, _)| spec);
+        let open = |file: &str, labels: Option<&Path>| {
+            Dataset::open(&demo(file), labels, spec.as_ref(), &graph.inputs).unwrap()
+        };
+        let calibration = open("calib_images.npy", None).spread(16);
+        let labels = demo("test_labels.npy");
+        let test = open("test_images.npy", Some(&labels)).limit(60);
+        let goal = Goal::default();
+        let packed = pack(&model, goal, &calibration, spec.as_ref(), &Progress::Silent).unwrap();
+        (packed.bytes, graph, test)
+    }
+
+    #[test]
+    fn a_score_does_not_depend_on_the_number_of_threads() {
+        let (bytes, graph, test) = packed();
+        let opened = Opened::new(Path::new("demo.epk"), &bytes).unwrap();
+        let score = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| evaluate(&opened, &test, Some(&graph), &Progress::Silent).unwrap())
+        };
+        let alone = score(1);
+        assert_eq!(alone, score(3));
+        assert_eq!(alone.samples, 60);
+        assert!(alone.agreement.unwrap() >= 95.0, "{alone:?}");
+        assert!(alone.sqnr_db.unwrap() > 20.0, "{alone:?}");
+        assert_eq!(alone.layers.len(), 10);
+        assert!(alone.layers.is_sorted_by(|a, b| a.sqnr_db <= b.sqnr_db));
+    }
+
+    #[test]
+    fn a_score_without_labels_and_original_claims_nothing() {
+        let (bytes, graph, _) = packed();
+        let opened = Opened::new(Path::new("demo.epk"), &bytes).unwrap();
+        let data = Dataset::synthetic(3, None, &graph.inputs);
+        let eval = evaluate(&opened, &data, None, &Progress::Silent).unwrap();
+        assert_eq!(
+            (eval.top1, eval.agreement, eval.sqnr_db),
+            (None, None, None)
+        );
+        assert!(eval.layers.is_empty());
+    }
+
+    #[test]
+    fn a_package_of_another_model_is_refused() {
+        let (bytes, mut graph, test) = packed();
+        graph.outputs.clear();
+        let opened = Opened::new(Path::new("demo.epk"), &bytes).unwrap();
+        let refused = evaluate(&opened, &test, Some(&graph), &Progress::Silent);
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("not made from that model")
+        );
+    }
+}

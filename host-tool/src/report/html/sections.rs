@@ -76,7 +76,10 @@ fn tiles(variants: &[&Variant]) -> String {
             tiles += &tile(&per_cent(top1), &format!("top-1, best package{against}"));
         }
         if let Some(agreement) = eval.agreement {
-            tiles += &tile(&per_cent(agreement), "same decision as the original");
+            tiles += &tile(
+                &per_cent(agreement),
+                "same decision as the original, best package",
+            );
         }
     }
     let density = variants
