@@ -177,7 +177,7 @@ impl<'a> Job<'a> {
         };
         let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
         let fixed = package::write(&self.empty(), description)?.len();
-        let mut budget = max_size.checked_sub(fixed).unwrap_or(0);
+        let mut budget = max_size.saturating_sub(fixed);
         for _ in 0..ATTEMPTS {
             if plan::choose(&self.layers, budget).is_none() {
                 break;

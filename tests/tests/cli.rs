@@ -53,14 +53,21 @@ impl Folder {
         let output = self.run(arguments);
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments}: {message}");
-        assert_eq!(message.matches("error:").count(), 1, "{arguments}: {message}");
+        assert_eq!(
+            message.matches("error:").count(),
+            1,
+            "{arguments}: {message}"
+        );
         assert!(message.contains(what), "{arguments}: {message}");
         assert!(!message.contains("panicked"), "{arguments}: {message}");
         assert_eq!(self.files(), before, "{arguments}");
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> = fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut files: Vec<_> = fs::read_dir(self.0.path())
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
         files.sort();
         files
     }
@@ -69,51 +76,78 @@ impl Folder {
 #[test]
 fn a_network_is_packed_to_a_budget_scored_and_run_without_further_flags() {
     let folder = Folder::new();
-    let packed = folder.json(&format!("pack model.onnx --calib calib.npy --max-size {BUDGET} -o m.epk --json"));
+    let packed = folder.json(&format!(
+        "pack model.onnx --calib calib.npy --max-size {BUDGET} -o m.epk --json"
+    ));
     let length = fs::metadata(folder.path("m.epk")).unwrap().len();
     assert!(length <= BUDGET && length > BUDGET * 9 / 10, "{length}");
     assert_eq!(packed["package_bytes"], length);
-    assert_eq!(packed["source_bytes"], fs::metadata(folder.path("model.onnx")).unwrap().len());
+    assert_eq!(
+        packed["source_bytes"],
+        fs::metadata(folder.path("model.onnx")).unwrap().len()
+    );
     assert!(packed["arena_bytes"].as_u64().unwrap() > 0);
     assert!((0.0..=1.0).contains(&packed["density"].as_f64().unwrap()));
     assert!(packed["removed_channels"].is_u64());
     for layer in packed["layers"].as_array().unwrap() {
         assert!(layer["name"].is_string() && layer["encoding"].is_string());
-        assert!(layer["bytes"].as_u64().unwrap() > 0 && layer["bits_per_weight"].as_f64().unwrap() > 0.0);
+        assert!(
+            layer["bytes"].as_u64().unwrap() > 0
+                && layer["bits_per_weight"].as_f64().unwrap() > 0.0
+        );
         assert!(layer["density"].is_f64() && layer["kept_float"] == false);
     }
 
-    let score = folder.json("eval m.epk --data test.npy --labels test_labels.npy --against model.onnx --json");
+    let score = folder
+        .json("eval m.epk --data test.npy --labels test_labels.npy --against model.onnx --json");
     assert_eq!(score["samples"], 500);
     assert!(score["top1"].as_f64().unwrap() >= 92.0, "{score}");
     assert!(score["top5"].as_f64().unwrap() >= 99.0);
     assert!(score["agreement"].as_f64().unwrap() >= 97.0);
     assert!(score["sqnr_db"].as_f64().unwrap() > 15.0);
     let unlabelled = folder.json("eval m.epk --data test.npy --json");
-    assert!(unlabelled["top1"].is_null() && unlabelled["top5"].is_null() && unlabelled["agreement"].is_null());
+    assert!(
+        unlabelled["top1"].is_null()
+            && unlabelled["top5"].is_null()
+            && unlabelled["agreement"].is_null()
+    );
 
     let run = folder.run("run m.epk test.npy -o scores.npy");
-    assert!(run.status.success() && folder.path("scores.npy").exists(), "{run:?}");
+    assert!(
+        run.status.success() && folder.path("scores.npy").exists(),
+        "{run:?}"
+    );
 }
 
 #[test]
 fn the_same_call_gives_the_same_bytes() {
     let folder = Folder::new();
     for name in ["a.epk", "b.epk"] {
-        folder.json(&format!("pack model.onnx --calib calib.npy --max-size 30kB -o {name} --json"));
+        folder.json(&format!(
+            "pack model.onnx --calib calib.npy --max-size 30kB -o {name} --json"
+        ));
     }
-    assert_eq!(fs::read(folder.path("a.epk")).unwrap(), fs::read(folder.path("b.epk")).unwrap());
+    assert_eq!(
+        fs::read(folder.path("a.epk")).unwrap(),
+        fs::read(folder.path("b.epk")).unwrap()
+    );
 }
 
 #[test]
 fn every_budget_is_kept_and_an_impossible_one_says_what_is_possible() {
     let folder = Folder::new();
     for budget in [12_000, 20_000, 33_333, 60_000, 1_000_000] {
-        let packed = folder.json(&format!("pack model.onnx --calib calib.npy --max-size {budget} -o m.epk --json"));
+        let packed = folder.json(&format!(
+            "pack model.onnx --calib calib.npy --max-size {budget} -o m.epk --json"
+        ));
         assert!(packed["package_bytes"].as_u64().unwrap() <= budget);
     }
     fs::remove_file(folder.path("m.epk")).unwrap();
-    folder.refuse("pack model.onnx --calib calib.npy --max-size 3kB -o m.epk", 1, "smallest");
+    folder.refuse(
+        "pack model.onnx --calib calib.npy --max-size 3kB -o m.epk",
+        1,
+        "smallest",
+    );
 }
 
 #[test]
@@ -132,7 +166,10 @@ fn a_package_made_without_samples_says_that_it_is_uncalibrated() {
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("uncalibrated"));
     let inspected = folder.run("inspect m.epk");
-    assert!(String::from_utf8_lossy(&inspected.stdout).contains("NOT CALIBRATED"), "{inspected:?}");
+    assert!(
+        String::from_utf8_lossy(&inspected.stdout).contains("NOT CALIBRATED"),
+        "{inspected:?}"
+    );
 }
 
 #[test]
@@ -148,7 +185,11 @@ fn bad_models_are_refused() {
     let model = fs::read(folder.path("model.onnx")).unwrap();
     for share in [1, 10, 50, 90, 99] {
         fs::write(folder.path("cut.onnx"), &model[..model.len() * share / 100]).unwrap();
-        folder.refuse("pack cut.onnx --input-spec model.toml -o m.epk", 1, "cut.onnx");
+        folder.refuse(
+            "pack cut.onnx --input-spec model.toml -o m.epk",
+            1,
+            "cut.onnx",
+        );
     }
     fs::write(folder.path("text.onnx"), "this is not a model\n").unwrap();
     folder.refuse("pack text.onnx -o m.epk", 1, "text.onnx");
@@ -164,9 +205,17 @@ fn bad_samples_are_refused() {
     folder.refuse("pack model.onnx --calib nothing -o m.epk", 1, "nothing");
     folder.json("pack model.onnx --calib calib.npy -o good.epk --json");
     fs::write(folder.path("few.csv"), "1\n2\n3\n").unwrap();
-    folder.refuse("eval good.epk --data test.npy --labels few.csv", 1, "few.csv");
+    folder.refuse(
+        "eval good.epk --data test.npy --labels few.csv",
+        1,
+        "few.csv",
+    );
     folder.refuse("eval good.epk --data missing.npy", 1, "missing.npy");
-    folder.refuse("pack model.onnx --calib test_labels.npy -o m.epk", 1, "test_labels.npy");
+    folder.refuse(
+        "pack model.onnx --calib test_labels.npy -o m.epk",
+        1,
+        "test_labels.npy",
+    );
 }
 
 #[test]
@@ -174,16 +223,27 @@ fn images_need_an_input_specification() {
     let folder = Folder::new();
     fs::remove_file(folder.path("model.toml")).unwrap();
     fs::create_dir(folder.path("images")).unwrap();
-    image::GrayImage::new(28, 28).save(folder.path("images/a.png")).unwrap();
+    image::GrayImage::new(28, 28)
+        .save(folder.path("images/a.png"))
+        .unwrap();
     folder.refuse("pack model.onnx --calib images -o m.epk", 1, "input");
     fs::write(folder.path("bad.toml"), "[input]\ncolour = \"rgb\"\n").unwrap();
-    folder.refuse("pack model.onnx --calib images --input-spec bad.toml -o m.epk", 1, "colour");
+    folder.refuse(
+        "pack model.onnx --calib images --input-spec bad.toml -o m.epk",
+        1,
+        "colour",
+    );
 }
 
 #[test]
 fn bad_usage_has_its_own_exit_code() {
     let folder = Folder::new();
-    for arguments in ["pack", "pack model.onnx --max-size lots", "pack model.onnx --sparsity 2", "frobnicate"] {
+    for arguments in [
+        "pack",
+        "pack model.onnx --max-size lots",
+        "pack model.onnx --sparsity 2",
+        "frobnicate",
+    ] {
         folder.refuse(arguments, 2, "");
     }
 }
@@ -194,7 +254,11 @@ fn a_package_cut_anywhere_is_refused() {
     folder.json("pack model.onnx --calib calib.npy --max-size 30kB -o m.epk --json");
     let package = fs::read(folder.path("m.epk")).unwrap();
     for percent in 0..100 {
-        fs::write(folder.path("cut.epk"), &package[..package.len() * percent / 100]).unwrap();
+        fs::write(
+            folder.path("cut.epk"),
+            &package[..package.len() * percent / 100],
+        )
+        .unwrap();
         folder.refuse("eval cut.epk --data test.npy", 1, "cut.epk");
     }
     let mut damaged = package.clone();

@@ -27,7 +27,7 @@ pub fn plan(graph: &Graph, statistics: &Statistics) -> Vec<Option<ActivationQuan
         .map(|root| {
             let quantized = roots[root] == root && !stays_float(graph, &roots, root);
             let chosen =
-                quantized.then(|| ActivationQuantization::least_squares(&histograms[root]))?;
+                quantized.then(|| ActivationQuantization::least_error(&histograms[root]))?;
             let noise = chosen.noise(&histograms[root]);
             let db = worst_sqnr_db(graph, statistics, &roots, root, noise);
             (db >= LEAST_SQNR_DB).then_some(chosen)
@@ -86,7 +86,7 @@ fn stays_float(graph: &Graph, roots: &[TensorId], root: TensorId) -> bool {
     let mut consumers = graph
         .nodes
         .iter()
-        .filter(|n| n.inputs.iter().any(|id| in_group(id)) && !keeps_codes(&n.op));
+        .filter(|n| n.inputs.iter().any(in_group) && !keeps_codes(&n.op));
     let is_input = graph.inputs.iter().any(|port| in_group(&port.tensor));
     let of_softmax = graph
         .nodes
