@@ -131,15 +131,17 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_range_is_never_worse_than_min_max_and_better_with_a_long_tail() {
-        let error = |q: ActivationQuantization, h: &Histogram| q.mean_error(h, NORM);
+    fn the_chosen_range_is_never_worse_than_the_full_range_or_parts_of_it() {
         let flat: Vec<f32> = (0..10_000).map(|i| (i as f32 * 0.7).sin()).collect();
-        let tail: Vec<f32> = (1..1_000_000).map(|i| -(i as f32 / 1e6).ln()).collect();
-        for (values, gain) in [(flat, 1.0), (tail, 0.9)] {
+        let tail: Vec<f32> = (1..100_000).map(|i| -(i as f32 / 1e5).ln()).collect();
+        for values in [flat, tail] {
             let histogram = Histogram::of(&values);
-            let full = ActivationQuantization::from_range(histogram.min(), histogram.max());
-            let chosen = ActivationQuantization::least_error(&histogram);
-            assert!(error(chosen, &histogram) <= gain * error(full, &histogram));
+            let error = |q: ActivationQuantization| q.mean_error(&histogram, NORM);
+            let chosen = error(ActivationQuantization::least_error(&histogram));
+            for share in [1.0, 0.8, 0.5] {
+                let (min, max) = (histogram.min() * share, histogram.max() * share);
+                assert!(chosen <= 1.01 * error(ActivationQuantization::from_range(min, max)));
+            }
         }
     }
 }
