@@ -112,7 +112,7 @@ impl<'a> Job<'a> {
     ) -> Self {
         let mut job = Self {
             graph,
-            activations: quantize::plan_activations(graph, statistics),
+            activations: quantize::plan_activations(graph, statistics, inputs),
             masks: vec![None; graph.nodes.len()],
             layers: layers(graph, statistics, &[]),
         };

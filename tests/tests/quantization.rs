@@ -106,7 +106,7 @@ fn quantized(graph: &Graph) -> (QuantizedGraph, Vec<Vec<Vec<f32>>>) {
     let dataset = Dataset::synthetic(16, None, &graph.inputs);
     let samples: Vec<_> = (0..16).map(|i| dataset.sample(i).unwrap()).collect();
     let statistics = calibrate::measure(graph, &dataset, &Progress::Silent).unwrap();
-    let activations = plan_activations(graph, &statistics);
+    let activations = plan_activations(graph, &statistics, &samples);
     let masks = vec![None; graph.nodes.len()];
     let quantized = quantize(
         graph,
@@ -220,7 +220,7 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
     let statistics = calibrate::measure(&graph, &dataset, &Progress::Silent).unwrap();
     let sensitivity = vec![1.0; graph.nodes.len()];
     let masks = edgeprune::prune::global_masks(&graph, &statistics, &sensitivity, 0.6);
-    let activations = plan_activations(&graph, &statistics);
+    let activations = plan_activations(&graph, &statistics, &samples);
     let quantized = quantize(
         &graph,
         activations,

@@ -101,14 +101,14 @@ fn sample(graph: &Graph, trials: &[Trial], inputs: &[Vec<f32>]) -> Vec<f64> {
             let changed = rerun(graph, trial, &dense);
             outputs
                 .iter()
-                .map(|&id| relative_error(&dense[id], changed[id].as_deref()))
+                .filter_map(|&id| Some(relative_error(&dense[id], changed[id].as_deref()?)))
                 .sum()
         })
         .collect()
 }
 
 /// The network's outputs, or what their softmax reads: there errors are not saturated.
-fn judged_outputs(graph: &Graph) -> Vec<usize> {
+pub(crate) fn judged_outputs(graph: &Graph) -> Vec<usize> {
     let before_softmax = |id: usize| {
         let producer = graph.nodes.iter().find(|node| node.output == id);
         match producer {
@@ -161,8 +161,8 @@ fn rerun(graph: &Graph, trial: &Trial, dense: &[Vec<f32>]) -> Vec<Option<Vec<f32
     changed
 }
 
-fn relative_error(dense: &[f32], changed: Option<&[f32]>) -> f64 {
-    let Some(changed) = changed else { return 0.0 };
+/// Squared error relative to the output's variance.
+pub(crate) fn relative_error(dense: &[f32], changed: &[f32]) -> f64 {
     let n = dense.len() as f64;
     let mean = dense.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
     let power: f64 = dense.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();

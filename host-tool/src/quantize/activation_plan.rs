@@ -2,38 +2,136 @@
 
 use super::{ActivationQuantization, LayerShape, TapStatistics};
 use crate::calibrate::{Histogram, Statistics};
-use crate::graph::{Graph, Op, TensorId};
+use crate::graph::{Graph, Op, TensorId, evaluate};
+use crate::plan::sensitivity::{judged_outputs, relative_error};
+use rayon::prelude::*;
 
 /// Codes that are noisier than this, for a layer that reads them, are not used: the activation
 /// stays `f32`.
 pub const LEAST_SQNR_DB: f64 = 10.0;
 
-/// One entry per tensor: its quantization, or `None` where it stays `f32`.
-pub fn plan(graph: &Graph, statistics: &Statistics) -> Vec<Option<ActivationQuantization>> {
-    let mut ties = Ties::new(graph.tensors.len());
+/// Norms of the error that ranges are chosen by. Which is best differs between networks: long tails
+/// are noise to some and decide in others.
+const NORMS: [f64; 5] = [2.0, 2.5, 3.0, 4.0, 6.0];
+/// Samples that the norms are compared on.
+const TRIAL_SAMPLES: usize = 32;
+
+/// One entry per tensor: its quantization, or `None` where it stays `f32`. Of several ways to choose
+/// the ranges, the one that changes the network's output least on `samples` is taken.
+pub fn plan(
+    graph: &Graph,
+    statistics: &Statistics,
+    samples: &[Vec<Vec<f32>>],
+) -> Vec<Option<ActivationQuantization>> {
+    let groups = Groups::new(graph, statistics);
+    let samples = &samples[..samples.len().min(TRIAL_SAMPLES)];
+    let plans = NORMS.map(|norm| groups.plan(graph, statistics, norm));
+    let errors = output_errors(graph, &plans, samples);
+    let best = (0..NORMS.len()).min_by(|&a, &b| errors[a].total_cmp(&errors[b]));
+    plans.into_iter().nth(best.unwrap_or(0)).unwrap_or_default()
+}
+
+/// Mean relative error of the network's output under each plan, weights kept dense.
+fn output_errors(
+    graph: &Graph,
+    plans: &[Vec<Option<ActivationQuantization>>],
+    samples: &[Vec<Vec<f32>>],
+) -> Vec<f64> {
+    let judged = judged_outputs(graph);
+    let per_sample: Vec<Vec<f64>> = samples
+        .par_iter()
+        .map(|inputs| {
+            let dense = run_quantized(graph, &vec![None; graph.tensors.len()], inputs, &judged);
+            let error = |plan: &Vec<_>| {
+                let outputs = run_quantized(graph, plan, inputs, &judged);
+                dense
+                    .iter()
+                    .zip(&outputs)
+                    .map(|(a, b)| relative_error(a, b))
+                    .sum()
+            };
+            plans.iter().map(error).collect()
+        })
+        .collect();
+    (0..plans.len())
+        .map(|plan| per_sample.iter().map(|errors| errors[plan]).sum())
+        .collect()
+}
+
+/// The judged outputs of the network with every activation quantized as planned.
+fn run_quantized(
+    graph: &Graph,
+    plan: &[Option<ActivationQuantization>],
+    inputs: &[Vec<f32>],
+    judged: &[TensorId],
+) -> Vec<Vec<f32>> {
+    let round = |id: TensorId, mut values: Vec<f32>| {
+        if let Some(quantization) = plan[id] {
+            quantization.round_trip(&mut values);
+        }
+        values
+    };
+    let mut values = vec![Vec::new(); graph.tensors.len()];
+    for (port, input) in graph.inputs.iter().zip(inputs) {
+        values[port.tensor] = round(port.tensor, input.clone());
+    }
     for node in &graph.nodes {
-        if keeps_codes(&node.op) {
+        let inputs: Vec<&[f32]> = node
+            .inputs
+            .iter()
+            .map(|&id| values[id].as_slice())
+            .collect();
+        values[node.output] = round(node.output, evaluate(graph, node, &inputs));
+    }
+    judged
+        .iter()
+        .map(|&id| std::mem::take(&mut values[id]))
+        .collect()
+}
+
+/// Activations that share one quantization, and what was measured of each group.
+struct Groups {
+    /// The group's name for each tensor: its first member.
+    roots: Vec<TensorId>,
+    histograms: Vec<Histogram>,
+}
+
+impl Groups {
+    fn new(graph: &Graph, statistics: &Statistics) -> Self {
+        let mut ties = Ties::new(graph.tensors.len());
+        for node in graph.nodes.iter().filter(|node| keeps_codes(&node.op)) {
             for &input in &node.inputs {
                 ties.join(input, node.output);
             }
         }
+        let roots: Vec<TensorId> = (0..graph.tensors.len()).map(|id| ties.root(id)).collect();
+        let mut histograms = vec![Histogram::default(); graph.tensors.len()];
+        for (id, tensor) in statistics.tensors.iter().enumerate() {
+            histograms[roots[id]].merge(tensor.histogram.clone());
+        }
+        Self { roots, histograms }
     }
-    let roots: Vec<TensorId> = (0..graph.tensors.len()).map(|id| ties.root(id)).collect();
-    let mut histograms = vec![Histogram::default(); graph.tensors.len()];
-    for (id, tensor) in statistics.tensors.iter().enumerate() {
-        histograms[roots[id]].merge(tensor.histogram.clone());
+
+    fn plan(
+        &self,
+        graph: &Graph,
+        statistics: &Statistics,
+        norm: f64,
+    ) -> Vec<Option<ActivationQuantization>> {
+        let roots = &self.roots;
+        let chosen: Vec<_> = (0..graph.tensors.len())
+            .into_par_iter()
+            .map(|root| {
+                let quantized = roots[root] == root && !stays_float(graph, roots, root);
+                let histogram = &self.histograms[root];
+                let chosen =
+                    quantized.then(|| ActivationQuantization::least_error(histogram, norm))?;
+                let db = worst_sqnr_db(graph, statistics, roots, root, chosen.noise(histogram));
+                (db >= LEAST_SQNR_DB).then_some(chosen)
+            })
+            .collect();
+        roots.iter().map(|&root| chosen[root]).collect()
     }
-    let chosen: Vec<_> = (0..graph.tensors.len())
-        .map(|root| {
-            let quantized = roots[root] == root && !stays_float(graph, &roots, root);
-            let chosen =
-                quantized.then(|| ActivationQuantization::least_error(&histograms[root]))?;
-            let noise = chosen.noise(&histograms[root]);
-            let db = worst_sqnr_db(graph, statistics, &roots, root, noise);
-            (db >= LEAST_SQNR_DB).then_some(chosen)
-        })
-        .collect();
-    roots.iter().map(|&root| chosen[root]).collect()
 }
 
 /// The least signal-to-noise ratio that codes with a squared error of `noise` leave at the output
