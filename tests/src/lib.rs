@@ -1,1 +1,1 @@
-//! stub
+//! Tests across crates: see `tests/`.
