@@ -128,7 +128,7 @@ impl<'a> Lanes<'a> {
     }
 
     /// The codes of each output channel.
-    fn round(mut self, order: &Elimination) -> Vec<(usize, Vec<i8>)> {
+    fn round(self, order: &Elimination) -> Vec<(usize, Vec<i8>)> {
         let (k, lanes) = (self.shape.k, self.outputs.len());
         let mut weights: Vec<f32> = order
             .taps
@@ -141,7 +141,6 @@ impl<'a> Lanes<'a> {
             let errors = self.round_block(order, start..end, &mut weights, &mut rows);
             spread(order, start..end, &errors, &mut weights, lanes);
         }
-        self.weights = Vec::new();
         rows
     }
 
