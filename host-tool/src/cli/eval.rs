@@ -59,6 +59,11 @@ pub(super) fn text(eval: &Eval) -> String {
         ("top-5", per_cent(eval.top5, eval.original_top5)),
         ("agreement", per_cent(eval.agreement, None)),
         (
+            "divergence",
+            eval.divergence
+                .map_or_else(String::new, |nats| format!("{nats:.4} nats")),
+        ),
+        (
             "SQNR",
             eval.sqnr_db
                 .map_or_else(String::new, |db| format!("{db:.1} dB")),
@@ -67,7 +72,7 @@ pub(super) fn text(eval: &Eval) -> String {
     let mut text: String = rows
         .iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:<10} {value}\n"))
+        .map(|(name, value)| format!("{name:<11} {value}\n"))
         .collect();
     if !eval.layers.is_empty() {
         let layer = |layer: &crate::report::record::EvalLayer| {

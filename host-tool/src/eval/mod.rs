@@ -56,6 +56,7 @@ pub fn evaluate(
         top1: total.top1(),
         top5: total.top5(),
         agreement: total.agreement(),
+        divergence: total.divergence(),
         sqnr_db: total.sqnr_db(),
         original_top1: total.original_top1(),
         original_top5: total.original_top5(),

@@ -2,6 +2,8 @@
 
 /// Noise ratios beyond this, exact equality among them, are reported as this.
 const MOST_DB: f64 = 150.0;
+/// Probabilities are at least this, so that one that underflows to zero has a logarithm.
+const LEAST_PROBABILITY: f64 = 1e-12;
 
 /// The classes by falling score; of equal scores, the lower index first.
 pub fn ranked(scores: &[f32]) -> Vec<usize> {
@@ -49,6 +51,24 @@ impl Noise {
     }
 }
 
+/// Kullback-Leibler divergence in nats of the class probabilities `scores` from `reference`. Scores
+/// that are no distribution are taken as logits.
+pub fn divergence(reference: &[f32], scores: &[f32]) -> f64 {
+    let (p, q) = (log_probabilities(reference), log_probabilities(scores));
+    p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum()
+}
+
+fn log_probabilities(scores: &[f32]) -> Vec<f64> {
+    let values = scores.iter().map(|&score| f64::from(score));
+    let sum: f64 = values.clone().sum();
+    if scores.iter().all(|&score| score >= 0.0) && (sum - 1.0).abs() < 1e-3 {
+        return values.map(|p| (p / sum).max(LEAST_PROBABILITY).ln()).collect();
+    }
+    let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = values.clone().map(|z| (z - largest).exp()).sum();
+    values.map(|z| z - largest - sum.ln()).collect()
+}
+
 /// Whether the label is the first, and among the first five.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Hit {
@@ -72,6 +92,7 @@ pub(super) struct SampleScore {
     hit: Option<Hit>,
     original_hit: Option<Hit>,
     agrees: Option<bool>,
+    divergence: Option<f64>,
     noise: Option<Noise>,
 }
 
@@ -96,6 +117,7 @@ impl SampleScore {
                 .zip(original)
                 .map(|(label, original)| Hit::of(original, label)),
             agrees: original.map(|original| top_class(scores) == top_class(original)),
+            divergence: original.map(|original| divergence(original, scores)),
             noise,
         }
     }
@@ -135,6 +157,15 @@ impl<'a> Total<'a> {
             return None;
         }
         self.share(|score| score.agrees)
+    }
+
+    /// Mean divergence of the class probabilities from the original's, in nats.
+    pub(super) fn divergence(&self) -> Option<f64> {
+        if !self.classifies || self.scores.is_empty() {
+            return None;
+        }
+        let sum: Option<f64> = self.scores.iter().map(|score| score.divergence).sum();
+        Some(sum? / self.scores.len() as f64)
     }
 
     pub(super) fn sqnr_db(&self) -> Option<f64> {
@@ -187,6 +218,17 @@ mod tests {
             (total.top1(), total.agreement(), total.sqnr_db()),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn divergence_reads_logits_and_probabilities() {
+        let logits = [1.0f32, -0.5, 0.25];
+        let sum: f32 = logits.iter().map(|z| z.exp()).sum();
+        let probabilities = logits.map(|z| z.exp() / sum);
+        assert!(divergence(&logits, &probabilities).abs() < 1e-6);
+        let other = divergence(&[0.5, 0.5], &[0.9, 0.1]);
+        let expected = 0.5 * (0.5f64 / 0.9).ln() + 0.5 * (0.5f64 / 0.1).ln();
+        assert!((other - expected).abs() < 1e-6);
     }
 
     #[test]

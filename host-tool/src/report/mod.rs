@@ -215,6 +215,7 @@ pub(crate) mod tests {
             top1: Some(91.2),
             top5: Some(99.0),
             agreement: Some(98.4),
+            divergence: Some(0.01),
             sqnr_db: Some(21.5),
             original_top1: Some(91.6),
             original_top5: Some(99.2),

@@ -72,6 +72,10 @@ pub struct Eval {
     pub top5: Option<f64>,
     /// Per cent of samples with the original's highest output; `null` without `--against`.
     pub agreement: Option<f64>,
+    /// Mean Kullback-Leibler divergence, in nats, of the class probabilities from the original's; `null`
+    /// without `--against` or classes.
+    #[serde(default)]
+    pub divergence: Option<f64>,
     /// Signal to quantization noise of the output; `null` without `--against`.
     pub sqnr_db: Option<f64>,
     /// The original's `top1` on the same samples; `null` without labels or `--against`.
