@@ -1,13 +1,95 @@
-//! Which weights become zero.
+//! Which weights become zero: the options that people know, as pure functions over layers.
+//!
+//! A [`Criterion`] gives every weight a score; [`masks`] takes the least scores away until the
+//! sparsity is reached, in the units of a [`Pattern`] and compared within a [`Scope`]; a
+//! [`Schedule`] splits that into rounds, between which [`in_rounds`] asks for new scores. Whatever
+//! scores are, they are one `f32` per weight in the order of the weights, not negative, and what is
+//! pruned first has the least.
+
+mod criterion;
+mod masks;
+mod pattern;
+mod schedule;
+
+pub use criterion::{Criterion, activation, magnitude, network_scores, obs};
+pub use masks::{LEAST_KEPT, Scope, masks};
+pub use pattern::{BLOCK, Pattern, WeightLayout};
+pub use schedule::Schedule;
 
 use crate::calibrate::Statistics;
 use crate::graph::Graph;
-use crate::quantize::{LayerShape, TapStatistics};
-use rayon::prelude::*;
+use crate::quantize::TapStatistics;
+
+/// How a network is pruned.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pruning {
+    /// Least share of weights that are zero, from 0 to below 1: see [`Pattern::sparsity`].
+    pub sparsity: f64,
+    /// What a weight is worth.
+    pub criterion: Criterion,
+    /// Which weights are compared with each other.
+    pub scope: Scope,
+    /// In how many rounds.
+    pub schedule: Schedule,
+    /// Which weights become zero together.
+    pub pattern: Pattern,
+}
+
+/// An option that means nothing.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PruningError {
+    /// A schedule that is neither known word.
+    #[error(
+        "`{0}` is no schedule: want `one-shot` or `iterative:N` with N rounds, such as `iterative:10`"
+    )]
+    Schedule(String),
+    /// Rounds that are not a number from 1.
+    #[error("`{0}` is no number of rounds: want 1 or more, such as `iterative:10`")]
+    Rounds(String),
+    /// A sparsity that is no share.
+    #[error("{0} is no sparsity: want a number from 0 to below 1, such as 0.5")]
+    Sparsity(f64),
+    /// A sparsity that contradicts the pattern.
+    #[error(
+        "the pattern 2:4 makes half of the weights zero, not a share of {0}: leave the sparsity out, or take another pattern"
+    )]
+    NotHalf(f64),
+}
+
+/// The masks after all rounds of `pruning`: per node with weights, which of them stay. `scores` gives
+/// the scores of all layers for the masks of the round before (all `true` at first); what it
+/// measures on the pruned network, [`Criterion::Obs`] and [`Criterion::SynFlow`] see anew each round.
+///
+/// # Panics
+/// As [`masks`].
+pub fn in_rounds(
+    layouts: &[Option<WeightLayout>],
+    pruning: &Pruning,
+    mut scores: impl FnMut(&[Option<Vec<bool>>]) -> Vec<Option<Vec<f32>>>,
+) -> Vec<Option<Vec<bool>>> {
+    let mut kept: Vec<Option<Vec<bool>>> = layouts
+        .iter()
+        .map(|layout| Some(vec![true; layout.as_ref()?.weights]))
+        .collect();
+    for sparsity in pruning.schedule.sparsities(pruning.sparsity) {
+        let scores = scores(&kept);
+        kept = masks(
+            layouts,
+            &scores,
+            sparsity,
+            pruning.scope,
+            pruning.pattern,
+            &kept,
+        );
+    }
+    kept
+}
 
 /// Per node with weights which of them must stay, so that at least the share `sparsity` of all
 /// weights is zero. One threshold for the whole network on the saliency of optimal brain damage
-/// (LeCun et al., 1989): `weight^2 * variance of its input * sensitivity of its layer`.
+/// (LeCun et al., 1989): `weight^2 * variance of its input * sensitivity of its layer`, which is
+/// [`obs`] for inputs that are independent of each other.
 ///
 /// `sensitivity` has one entry per node.
 pub fn global_masks(
@@ -16,55 +98,63 @@ pub fn global_masks(
     sensitivity: &[f64],
     sparsity: f64,
 ) -> Vec<Option<Vec<bool>>> {
-    let saliency: Vec<Option<Vec<f32>>> = graph
-        .nodes
-        .par_iter()
-        .zip(sensitivity)
-        .map(|(node, &sensitivity)| {
-            let shape = LayerShape::of(&node.op)?;
-            let taps = TapStatistics::new(graph, statistics, node, shape);
-            let weights = &node.op.linear()?.weights;
-            let mut saliency = vec![0f32; weights.len()];
-            for output in 0..shape.outputs() {
-                for (tap, variance) in taps.variances(output, shape.k).into_iter().enumerate() {
-                    let i = shape.index(output, tap);
-                    saliency[i] =
-                        (f64::from(weights[i] * weights[i] * variance) * sensitivity) as f32;
-                }
-            }
-            Some(saliency)
-        })
-        .collect();
-    let threshold = quantile(
-        saliency.iter().flatten().flatten().copied().collect(),
+    let scores = network_scores(graph, |index, shape, linear| {
+        let taps = TapStatistics::new(graph, statistics, &graph.nodes[index], shape);
+        let inverse: Vec<Vec<f64>> = (0..shape.outputs())
+            .step_by(shape.rows)
+            .map(|output| {
+                (0..shape.k)
+                    .map(|tap| taps.variance(output, tap).recip())
+                    .collect()
+            })
+            .collect();
+        let importance = vec![sensitivity[index] as f32; shape.outputs()];
+        obs(shape, &linear.weights, &inverse, &importance)
+    });
+    masks(
+        &WeightLayout::of_network(graph),
+        &scores,
         sparsity,
-    );
-    saliency
-        .into_iter()
-        .map(|layer| Some(layer?.into_iter().map(|s| s > threshold).collect()))
-        .collect()
-}
-
-/// The value that a share of all values does not exceed; less than all for a share of 0.
-fn quantile(mut values: Vec<f32>, share: f64) -> f32 {
-    let count = (values.len() as f64 * share).ceil() as usize;
-    if count == 0 {
-        return f32::NEG_INFINITY;
-    }
-    let (_, value, _) = values.select_nth_unstable_by(count - 1, f32::total_cmp);
-    *value
+        Scope::Global,
+        Pattern::Unstructured,
+        &[],
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZeroUsize;
 
     #[test]
-    fn a_quantile_covers_its_share() {
-        let values: Vec<f32> = (0..10).map(|i| i as f32).collect();
-        for (share, covered) in [(0.0, 0), (0.1, 1), (0.45, 5), (1.0, 10)] {
-            let threshold = quantile(values.clone(), share);
-            assert_eq!(values.iter().filter(|&&v| v <= threshold).count(), covered);
+    fn rounds_reach_the_sparsity_with_new_scores_and_no_zero_comes_back() {
+        let layouts = [Some(WeightLayout::dense(4, 10)), None];
+        let pruning = Pruning {
+            sparsity: 0.5,
+            schedule: Schedule::Iterative(NonZeroUsize::new(3).unwrap()),
+            ..Pruning::default()
+        };
+        let mut seen = Vec::new();
+        let result = in_rounds(&layouts, &pruning, |kept| {
+            let kept = kept[0].clone().unwrap();
+            seen.push(kept.clone());
+            // Reversed every round: a weight that was worth least is worth most in the next.
+            let rising = |i: usize| if seen.len() % 2 == 1 { i } else { 40 - i };
+            vec![Some((0..40).map(|i| rising(i) as f32).collect()), None]
+        });
+        let last = result[0].clone().unwrap();
+        assert_eq!(result[1], None);
+        assert_eq!(last.iter().filter(|&&keep| !keep).count(), 20);
+        assert_eq!(seen.len(), 3);
+        assert!(seen[0].iter().all(|&keep| keep));
+        seen.push(last);
+        for rounds in seen.windows(2) {
+            assert!(
+                rounds[0]
+                    .iter()
+                    .zip(&rounds[1])
+                    .all(|(before, after)| *before || !after)
+            );
         }
     }
 }
