@@ -6,6 +6,7 @@
 mod channels;
 mod dead;
 mod execute;
+mod gradient;
 mod patches;
 mod validate;
 
@@ -13,6 +14,7 @@ pub use channels::Channels;
 pub use dead::{DeadChannels, NEGLIGIBLE, remove_dead_channels};
 pub(crate) use execute::resize_taps;
 pub use execute::{evaluate, evaluate_into, run, run_with};
+pub use gradient::{activations, backward, weight_gradient};
 pub(crate) use patches::POINT;
 pub use patches::Patches;
 
@@ -231,6 +233,21 @@ impl Graph {
         node.op
             .linear()
             .map_or(0, |linear| positions * linear.weights.len() as u64)
+    }
+
+    /// The network's outputs, or what their softmax reads: there errors are not saturated.
+    pub fn judged_outputs(&self) -> Vec<TensorId> {
+        let before_softmax = |id: TensorId| {
+            let producer = self.nodes.iter().find(|node| node.output == id);
+            match producer {
+                Some(node) if node.op == Op::Softmax => node.inputs[0],
+                _ => id,
+            }
+        };
+        self.outputs
+            .iter()
+            .map(|port| before_softmax(port.tensor))
+            .collect()
     }
 
     /// For each tensor, the index of the last node that reads it. Graph outputs are read after the

@@ -138,6 +138,35 @@ impl Patches {
         }
     }
 
+    /// The transpose of [`full_row`](Self::full_row): adds each element of a row to the element of
+    /// `input` that it was cut from.
+    #[inline(always)]
+    pub(super) fn add_full_row(&self, row: &[f32], position: usize, input: &mut [f32]) {
+        let channels = self.input[3];
+        let [kh, kw] = self.window.kernel.map(usize::from);
+        let [dy, dx] = self.window.dilation.map(usize::from);
+        let [y, x] = self.origin(position);
+        let (down, across) = (self.clip(y, 0), self.clip(x, 1));
+        // Taps without a gap are added as one run.
+        let (run, step) = if dx == 1 {
+            (across.len(), across.len())
+        } else {
+            (1, 1)
+        };
+        for ky in down {
+            let start = (y + (ky * dy) as isize) as usize * self.input[2];
+            for kx in across.clone().step_by(step.max(1)) {
+                let to = (start + (x + (kx * dx) as isize) as usize) * channels;
+                let from = (ky * kw + kx) * channels;
+                let target = input[to..][..run * channels].iter_mut();
+                target
+                    .zip(&row[from..][..run * channels])
+                    .for_each(|(t, r)| *t += r);
+            }
+        }
+        debug_assert_eq!(row.len(), kh * kw * channels);
+    }
+
     /// Shows each tap's index and where its first channel is in the input, if inside.
     fn taps(&self, position: usize, mut show: impl FnMut(usize, Option<usize>)) {
         let [kh, kw] = self.window.kernel.map(usize::from);

@@ -94,7 +94,7 @@ fn sample(graph: &Graph, trials: &[Trial], inputs: &[Vec<f32>]) -> Vec<f64> {
     run_with(graph, inputs, |index, values| {
         dense[graph.nodes[index].output] = values.to_vec();
     });
-    let outputs = judged_outputs(graph);
+    let outputs = graph.judged_outputs();
     trials
         .iter()
         .map(|trial| {
@@ -107,22 +107,6 @@ fn sample(graph: &Graph, trials: &[Trial], inputs: &[Vec<f32>]) -> Vec<f64> {
         .collect()
 }
 
-/// The network's outputs, or what their softmax reads: there errors are not saturated.
-pub(crate) fn judged_outputs(graph: &Graph) -> Vec<usize> {
-    let before_softmax = |id: usize| {
-        let producer = graph.nodes.iter().find(|node| node.output == id);
-        match producer {
-            Some(node) if node.op == Op::Softmax => node.inputs[0],
-            _ => id,
-        }
-    };
-    graph
-        .outputs
-        .iter()
-        .map(|port| before_softmax(port.tensor))
-        .collect()
-}
-
 /// What changes if one layer has the trial weights; only nodes that read a change run.
 fn rerun(graph: &Graph, trial: &Trial, dense: &[Vec<f32>]) -> Vec<Option<Vec<f32>>> {
     let mut changed: Vec<Option<Vec<f32>>> = vec![None; graph.tensors.len()];
@@ -130,7 +114,7 @@ fn rerun(graph: &Graph, trial: &Trial, dense: &[Vec<f32>]) -> Vec<Option<Vec<f32
     for (index, node) in graph.nodes.iter().enumerate() {
         node.inputs.iter().for_each(|&id| last_use[id] = index);
     }
-    for id in judged_outputs(graph) {
+    for id in graph.judged_outputs() {
         last_use[id] = usize::MAX;
     }
     for (index, node) in graph.nodes.iter().enumerate().skip(trial.node) {

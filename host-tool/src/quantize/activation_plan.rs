@@ -3,7 +3,7 @@
 use super::{ActivationQuantization, LayerShape, TapStatistics};
 use crate::calibrate::{Histogram, Statistics};
 use crate::graph::{Graph, Op, TensorId, evaluate};
-use crate::plan::sensitivity::{judged_outputs, relative_error};
+use crate::plan::sensitivity::relative_error;
 use rayon::prelude::*;
 
 /// Codes that are noisier than this, for a layer that reads them, are not used: the activation
@@ -37,7 +37,7 @@ fn output_errors(
     plans: &[Vec<Option<ActivationQuantization>>],
     samples: &[Vec<Vec<f32>>],
 ) -> Vec<f64> {
-    let judged = judged_outputs(graph);
+    let judged = graph.judged_outputs();
     let per_sample: Vec<Vec<f64>> = samples
         .par_iter()
         .map(|inputs| {
