@@ -53,7 +53,7 @@ impl Noise {
 
 /// Kullback-Leibler divergence in nats of the class probabilities `scores` from `reference`. Scores
 /// that are no distribution are taken as logits.
-pub fn divergence(reference: &[f32], scores: &[f32]) -> f64 {
+pub(super) fn divergence(reference: &[f32], scores: &[f32]) -> f64 {
     let (p, q) = (log_probabilities(reference), log_probabilities(scores));
     p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum()
 }
@@ -62,7 +62,9 @@ fn log_probabilities(scores: &[f32]) -> Vec<f64> {
     let values = scores.iter().map(|&score| f64::from(score));
     let sum: f64 = values.clone().sum();
     if scores.iter().all(|&score| score >= 0.0) && (sum - 1.0).abs() < 1e-3 {
-        return values.map(|p| (p / sum).max(LEAST_PROBABILITY).ln()).collect();
+        return values
+            .map(|p| (p / sum).max(LEAST_PROBABILITY).ln())
+            .collect();
     }
     let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = values.clone().map(|z| (z - largest).exp()).sum();
