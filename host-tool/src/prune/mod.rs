@@ -16,6 +16,8 @@ pub use masks::{LEAST_KEPT, Scope, masks};
 pub use pattern::{BLOCK, Pattern, WeightLayout};
 pub use schedule::Schedule;
 
+pub mod synflow;
+
 use crate::calibrate::Statistics;
 use crate::graph::Graph;
 use crate::quantize::TapStatistics;
