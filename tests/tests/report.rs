@@ -49,6 +49,7 @@ fn eval(package: usize) -> Record {
         top1: Some(90.0 + package as f64),
         top5: None,
         agreement: Some(98.0),
+        divergence: None,
         sqnr_db: Some(20.0),
         original_top1: Some(92.5),
         original_top5: None,

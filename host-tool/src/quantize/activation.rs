@@ -94,11 +94,30 @@ impl ActivationQuantization {
 
     /// What each value becomes: quantized and back.
     pub fn round_trip(&self, values: &mut [f32]) {
-        let zero_point = f32::from(self.zero_point);
         for value in values {
-            let code = (*value / self.scale).clamp(-128.0 - zero_point, 127.0 - zero_point);
-            *value = code.round_ties_even() * self.scale;
+            *value = self.steps(*value) * self.scale;
         }
+    }
+
+    /// The codes of values.
+    pub fn codes(&self, values: &[f32]) -> Vec<i8> {
+        let zero_point = f32::from(self.zero_point);
+        let code = |&value: &f32| (self.steps(value) + zero_point) as i8;
+        values.iter().map(code).collect()
+    }
+
+    /// The values of codes.
+    pub fn values(&self, codes: &[i8]) -> Vec<f32> {
+        let zero_point = f32::from(self.zero_point);
+        let value = |&code: &i8| (f32::from(code) - zero_point) * self.scale;
+        codes.iter().map(value).collect()
+    }
+
+    /// Distance in steps of a value's code from the code of zero.
+    fn steps(&self, value: f32) -> f32 {
+        let zero_point = f32::from(self.zero_point);
+        let steps = (value / self.scale).clamp(-128.0 - zero_point, 127.0 - zero_point);
+        steps.round_ties_even()
     }
 }
 

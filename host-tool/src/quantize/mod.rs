@@ -6,6 +6,7 @@ mod compensate;
 mod layer;
 mod moments;
 mod sequential;
+mod stored;
 mod taps;
 
 pub use activation::ActivationQuantization;

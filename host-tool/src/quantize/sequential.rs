@@ -3,6 +3,7 @@
 //! the inputs that it will really get, and its bias is corrected until its output has the mean of
 //! the dense network's.
 
+use super::stored::Stored;
 use super::{ActivationQuantization, LayerShape, Moments, QuantizedLinear, compensate, scales};
 use crate::graph::{Activation, Graph, Linear, Node, Patches, evaluate};
 use crate::progress::Progress;
@@ -88,8 +89,8 @@ pub fn quantize(
 
 /// The activations of one sample that are still needed, in both networks.
 struct Stream {
-    dense: Vec<Vec<f32>>,
-    quantized: Vec<Vec<f32>>,
+    dense: Vec<Stored>,
+    quantized: Vec<Stored>,
 }
 
 struct Streams(Vec<Stream>);
@@ -102,13 +103,12 @@ impl Streams {
     ) -> Self {
         let stream = |inputs: &Vec<Vec<f32>>| {
             let mut stream = Stream {
-                dense: vec![Vec::new(); graph.tensors.len()],
-                quantized: vec![Vec::new(); graph.tensors.len()],
+                dense: vec![Stored::Nothing; graph.tensors.len()],
+                quantized: vec![Stored::Nothing; graph.tensors.len()],
             };
             for (port, values) in graph.inputs.iter().zip(inputs) {
-                stream.dense[port.tensor].clone_from(values);
-                stream.quantized[port.tensor] =
-                    round_trip(values.clone(), activations[port.tensor]);
+                stream.dense[port.tensor] = Stored::half(values);
+                stream.quantized[port.tensor] = Stored::quantized(values, activations[port.tensor]);
             }
             stream
         };
@@ -126,7 +126,8 @@ impl Streams {
         let mut rows = Vec::new();
         for (i, stream) in self.0.iter().enumerate() {
             let positions = spread(patches.positions(), wanted, i);
-            rows.extend(patches.rows(&stream.quantized[node.inputs[0]], group, &positions));
+            let input = stream.quantized[node.inputs[0]].values();
+            rows.extend(patches.rows(&input, group, &positions));
             if rows.len() >= ROWS_AT_ONCE * k {
                 moments.add(&rows);
                 rows.clear();
@@ -155,11 +156,11 @@ impl Streams {
             .0
             .par_iter_mut()
             .map(|stream| {
-                let z = evaluate(graph, &dense, &inputs(&stream.dense, node));
-                let zq = evaluate(graph, &rounded, &inputs(&stream.quantized, node));
+                let z = run_node(graph, &dense, &stream.dense);
+                let zq = run_node(graph, &rounded, &stream.quantized);
                 let shift = channel_shift(&z, &zq, channels);
-                stream.dense[node.output] = z;
-                stream.quantized[node.output] = zq;
+                stream.dense[node.output] = Stored::half(&z);
+                stream.quantized[node.output] = Stored::half(&zq);
                 shift
             })
             .collect();
@@ -184,8 +185,8 @@ impl Streams {
             .0
             .par_iter_mut()
             .map(|stream| {
-                let dense = &mut stream.dense[output];
-                let quantized = &mut stream.quantized[output];
+                let mut dense = stream.dense[output].values();
+                let mut quantized = stream.quantized[output].values();
                 let (mut signal, mut noise) = (0.0, 0.0);
                 for (zs, zqs) in dense
                     .chunks_exact_mut(bias.len())
@@ -199,9 +200,8 @@ impl Streams {
                         *zq = zq.clamp(least, most);
                     }
                 }
-                if let Some(quantization) = quantization {
-                    quantization.round_trip(quantized);
-                }
+                stream.dense[output] = Stored::half(&dense);
+                stream.quantized[output] = Stored::quantized(&quantized, quantization);
                 (signal, noise)
             })
             .collect();
@@ -213,10 +213,10 @@ impl Streams {
     /// Runs a node without weights in both networks.
     fn run(&mut self, graph: &Graph, node: &Node, quantization: Option<ActivationQuantization>) {
         self.0.par_iter_mut().for_each(|stream| {
-            let z = evaluate(graph, node, &inputs(&stream.dense, node));
-            let zq = evaluate(graph, node, &inputs(&stream.quantized, node));
-            stream.dense[node.output] = z;
-            stream.quantized[node.output] = round_trip(zq, quantization);
+            let z = run_node(graph, node, &stream.dense);
+            let zq = run_node(graph, node, &stream.quantized);
+            stream.dense[node.output] = Stored::half(&z);
+            stream.quantized[node.output] = Stored::quantized(&zq, quantization);
         });
     }
 
@@ -236,25 +236,17 @@ impl Streams {
             .filter(|&id| !needed(id))
         {
             for stream in &mut self.0 {
-                stream.dense[id] = Vec::new();
-                stream.quantized[id] = Vec::new();
+                stream.dense[id] = Stored::Nothing;
+                stream.quantized[id] = Stored::Nothing;
             }
         }
     }
 }
 
-fn inputs<'a>(values: &'a [Vec<f32>], node: &Node) -> Vec<&'a [f32]> {
-    node.inputs
-        .iter()
-        .map(|&id| values[id].as_slice())
-        .collect()
-}
-
-fn round_trip(mut values: Vec<f32>, quantization: Option<ActivationQuantization>) -> Vec<f32> {
-    if let Some(quantization) = quantization {
-        quantization.round_trip(&mut values);
-    }
-    values
+fn run_node(graph: &Graph, node: &Node, values: &[Stored]) -> Vec<f32> {
+    let inputs: Vec<Vec<f32>> = node.inputs.iter().map(|&id| values[id].values()).collect();
+    let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    evaluate(graph, node, &inputs)
 }
 
 /// The node with other constants and no fused activation.
@@ -307,5 +299,5 @@ pub fn stream_bytes(graph: &Graph) -> usize {
             live -= graph.tensors[id].elements();
         }
     }
-    2 * size_of::<f32>() * peak
+    (2 * size_of::<u16>()) * peak
 }
