@@ -6,7 +6,7 @@ use crate::graph::{DeadChannels, Graph, remove_dead_channels};
 use crate::package::{self, Description};
 use crate::plan::{self, Allocation, Layer, sensitivity};
 use crate::progress::Progress;
-use crate::prune;
+use crate::prune::{Evidence, Pruning};
 use crate::quantize::{self, LayerShape, QuantizedGraph, QuantizedLinear, TapStatistics};
 use crate::{Error, import};
 use edgeprune_format::manifest::Calibration;
@@ -17,8 +17,8 @@ use std::path::Path;
 pub struct Goal {
     /// Most bytes of the file.
     pub max_size: Option<u64>,
-    /// Least share of weights that are zero, 0 to 1.
-    pub sparsity: Option<f64>,
+    /// Which weights are made zero, beside those that rounding does.
+    pub pruning: Option<Pruning>,
 }
 
 /// A package and what was found while it was made.
@@ -120,8 +120,14 @@ impl<'a> Job<'a> {
             return job;
         }
         let weights = job.sensitivity(statistics, inputs, progress);
-        if let Some(sparsity) = goal.sparsity {
-            job.masks = prune::global_masks(graph, statistics, &weights, sparsity);
+        if let Some(pruning) = &goal.pruning {
+            let evidence = Evidence {
+                graph,
+                statistics,
+                sensitivity: &weights,
+                samples: inputs,
+            };
+            job.masks = evidence.masks(pruning, progress);
             job.layers = layers(graph, statistics, &job.masks);
         }
         for layer in &mut job.layers {

@@ -121,7 +121,7 @@ fn imagenet(model: &'static str) -> Case {
 fn max_size(bytes: u64) -> Goal {
     Goal {
         max_size: Some(bytes),
-        sparsity: None,
+        pruning: None,
     }
 }
 

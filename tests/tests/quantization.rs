@@ -8,6 +8,7 @@ use edgeprune::graph::{
 };
 use edgeprune::package::{self, Description};
 use edgeprune::progress::Progress;
+use edgeprune::prune::{Evidence, Pruning};
 use edgeprune::quantize::{QuantizedGraph, QuantizedLinear, Steps, plan_activations, quantize};
 use edgeprune_format::manifest::{Calibration, DType};
 use edgeprune_runtime::{Arena, Package, Session};
@@ -219,7 +220,17 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
     let samples: Vec<_> = (0..8).map(|i| dataset.sample(i).unwrap()).collect();
     let statistics = calibrate::measure(&graph, &dataset, &Progress::Silent).unwrap();
     let sensitivity = vec![1.0; graph.nodes.len()];
-    let masks = edgeprune::prune::global_masks(&graph, &statistics, &sensitivity, 0.6);
+    let evidence = Evidence {
+        graph: &graph,
+        statistics: &statistics,
+        sensitivity: &sensitivity,
+        samples: &samples,
+    };
+    let pruning = Pruning {
+        sparsity: 0.6,
+        ..Pruning::default()
+    };
+    let masks = evidence.masks(&pruning, &Progress::Silent);
     let activations = plan_activations(&graph, &statistics, &samples);
     let quantized = quantize(
         &graph,

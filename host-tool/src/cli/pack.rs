@@ -6,6 +6,7 @@ use super::size;
 use crate::dataset::{Dataset, InputSpec};
 use crate::pack::{Goal, Packed, pack};
 use crate::progress::Progress;
+use crate::prune::{Criterion, Pattern, Pruning, Schedule, Scope};
 use crate::report::describe::Description;
 use crate::report::record::Pack;
 use crate::{Error, import};
@@ -30,6 +31,20 @@ pub(super) struct Args {
     /// Least share of weights that are zero, 0 to 1 (such as 0.5).
     #[arg(long, value_name = "SHARE", value_parser = share)]
     sparsity: Option<f64>,
+    /// What a weight is worth, when --sparsity or --pattern make some zero. magnitude and synflow need no
+    /// samples to choose.
+    #[arg(long, value_enum, default_value_t)]
+    criterion: Criterion,
+    /// Compare weights within each layer or across the network.
+    #[arg(long, value_enum, default_value_t)]
+    scope: Scope,
+    /// one-shot, or iterative:N: in N rounds, between which the weights that are left are refit and scored
+    /// anew.
+    #[arg(long, default_value_t)]
+    schedule: Schedule,
+    /// Which weights become zero together; 2:4 is a sparsity of a half.
+    #[arg(long, value_enum, default_value_t)]
+    pattern: Pattern,
     /// Calibration samples, without labels: a folder of images, an .npy array or an .npz archive. Never
     /// use what accuracy is measured on. Without it, inputs are made up and accuracy suffers.
     #[arg(long, value_name = "PATH")]
@@ -60,7 +75,7 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let goal = Goal {
             max_size: self.max_size,
-            sparsity: self.sparsity,
+            pruning: self.pruning()?,
         };
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
         let samples = self.samples(spec.as_ref())?;
@@ -78,6 +93,18 @@ impl Args {
             return output::print_json(&record);
         }
         output::print(&text(&record, &samples))
+    }
+
+    fn pruning(&self) -> Result<Option<Pruning>, Error> {
+        let sparsity = self.pattern.sparsity(self.sparsity);
+        let sparsity = sparsity.map_err(|cause| Error::Usage(cause.to_string()))?;
+        Ok((sparsity > 0.0).then_some(Pruning {
+            sparsity,
+            criterion: self.criterion,
+            scope: self.scope,
+            schedule: self.schedule,
+            pattern: self.pattern,
+        }))
     }
 
     fn samples(&self, spec: Option<&InputSpec>) -> Result<Dataset, Error> {

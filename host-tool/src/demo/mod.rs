@@ -104,7 +104,7 @@ impl<'a> Demo<'a> {
         note(format!("packing `{name}`: {goal}"));
         let goal = Goal {
             max_size,
-            sparsity: None,
+            pruning: None,
         };
         let spec = self.spec.as_ref();
         let packed = pack(&self.model, goal, &self.calibration, spec, self.progress)?;

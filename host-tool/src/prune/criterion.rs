@@ -156,6 +156,19 @@ mod tests {
         }
     }
 
+    /// A convolution of 1 x 1 with 3 input and 4 output channels.
+    fn pointwise() -> Graph {
+        let op = Op::Conv2d {
+            linear: linear([4, 1, 1, 3], 4),
+            window: window([1, 1]),
+            groups: 1,
+        };
+        let mut graph = layer(op, 3);
+        graph.tensors[1].shape[3] = 4;
+        graph
+    }
+
+    /// Statistics of four synthetic samples, and the samples.
     fn measured(graph: &Graph) -> (Statistics, Vec<Vec<f32>>) {
         let samples = Dataset::synthetic(4, None, &graph.inputs);
         let inputs = (0..4).map(|i| samples.sample(i).unwrap().remove(0));
@@ -174,13 +187,7 @@ mod tests {
 
     #[test]
     fn an_activation_score_is_the_weight_times_the_rms_of_its_channel() {
-        let op = Op::Conv2d {
-            linear: linear([4, 1, 1, 3], 4),
-            window: window([1, 1]),
-            groups: 1,
-        };
-        let mut graph = layer(op, 3);
-        graph.tensors[1].shape[3] = 4;
+        let graph = pointwise();
         let (statistics, inputs) = measured(&graph);
         let scores = network_scores(&graph, |index, shape, linear| {
             let taps = TapStatistics::new(&graph, &statistics, &graph.nodes[index], shape);

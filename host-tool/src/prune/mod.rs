@@ -8,19 +8,16 @@
 
 mod criterion;
 mod masks;
+mod network;
 mod pattern;
 mod schedule;
+pub mod synflow;
 
 pub use criterion::{Criterion, activation, magnitude, network_scores, obs};
 pub use masks::{LEAST_KEPT, Scope, masks};
+pub use network::Evidence;
 pub use pattern::{BLOCK, Pattern, WeightLayout};
 pub use schedule::Schedule;
-
-pub mod synflow;
-
-use crate::calibrate::Statistics;
-use crate::graph::Graph;
-use crate::quantize::TapStatistics;
 
 /// How a network is pruned.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -86,41 +83,6 @@ pub fn in_rounds(
         );
     }
     kept
-}
-
-/// Per node with weights which of them must stay, so that at least the share `sparsity` of all
-/// weights is zero. One threshold for the whole network on the saliency of optimal brain damage
-/// (LeCun et al., 1989): `weight^2 * variance of its input * sensitivity of its layer`, which is
-/// [`obs`] for inputs that are independent of each other.
-///
-/// `sensitivity` has one entry per node.
-pub fn global_masks(
-    graph: &Graph,
-    statistics: &Statistics,
-    sensitivity: &[f64],
-    sparsity: f64,
-) -> Vec<Option<Vec<bool>>> {
-    let scores = network_scores(graph, |index, shape, linear| {
-        let taps = TapStatistics::new(graph, statistics, &graph.nodes[index], shape);
-        let inverse: Vec<Vec<f64>> = (0..shape.outputs())
-            .step_by(shape.rows)
-            .map(|output| {
-                (0..shape.k)
-                    .map(|tap| taps.variance(output, tap).recip())
-                    .collect()
-            })
-            .collect();
-        let importance = vec![sensitivity[index] as f32; shape.outputs()];
-        obs(shape, &linear.weights, &inverse, &importance)
-    });
-    masks(
-        &WeightLayout::of_network(graph),
-        &scores,
-        sparsity,
-        Scope::Global,
-        Pattern::Unstructured,
-        &[],
-    )
 }
 
 #[cfg(test)]

@@ -168,6 +168,11 @@ pub fn bf16_above(value: f32) -> f32 {
     f32::from_bits(value.to_bits().div_ceil(1 << 16) << 16)
 }
 
+/// The bfloat16 value closest to a positive `value`.
+pub(super) fn bf16_nearest(value: f32) -> f32 {
+    f32::from_bits((value.to_bits() + (1 << 15)) >> 16 << 16)
+}
+
 /// The code of a weight at a step size.
 pub fn code(weight: f32, scale: f32) -> i8 {
     (weight / scale)

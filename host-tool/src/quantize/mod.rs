@@ -5,6 +5,7 @@ mod activation_plan;
 mod compensate;
 mod layer;
 mod moments;
+mod repair;
 mod sequential;
 mod stored;
 mod taps;

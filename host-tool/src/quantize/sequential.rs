@@ -1,8 +1,9 @@
 //! Quantizes a network layer after layer. Two streams of the same samples run side by side, one
 //! through the dense network and one through what is quantized so far: each layer compensates for
-//! the inputs that it will really get, and its bias is corrected until its output has the mean of
-//! the dense network's.
+//! the inputs that it will really get, and its bias and scales are corrected until its output has the
+//! mean and the spread of the dense network's.
 
+use super::repair::Repair;
 use super::stored::Stored;
 use super::{ActivationQuantization, LayerShape, Moments, QuantizedLinear, compensate, scales};
 use crate::graph::{Activation, Graph, Linear, Node, Patches, evaluate};
@@ -137,7 +138,7 @@ impl Streams {
         moments.covariance()
     }
 
-    /// Runs a layer in both networks, correcting the quantized one's bias; its SQNR in dB.
+    /// Runs a layer in both networks, correcting the quantized one's bias and scales; its SQNR in dB.
     fn run_layer(
         &mut self,
         graph: &Graph,
@@ -152,30 +153,36 @@ impl Streams {
         let dense = with_constants(node, linear.clone());
         let rounded = with_constants(node, layer.dequantized(shape, linear));
         let channels = shape.outputs();
-        let shifts: Vec<Vec<f64>> = self
+        let parts: Vec<Repair> = self
             .0
             .par_iter_mut()
             .map(|stream| {
                 let z = run_node(graph, &dense, &stream.dense);
                 let zq = run_node(graph, &rounded, &stream.quantized);
-                let shift = channel_shift(&z, &zq, channels);
+                let mut repair = Repair::new(channels);
+                repair.add(&z, &zq);
                 stream.dense[node.output] = Stored::half(&z);
                 stream.quantized[node.output] = Stored::half(&zq);
-                shift
+                repair
             })
             .collect();
-        let per_sample = graph.shape(node.output)[1] * graph.shape(node.output)[2];
-        let values = (per_sample * self.0.len()) as f64;
-        for (channel, bias) in layer.bias.iter_mut().enumerate() {
-            *bias = (shifts.iter().map(|shift| shift[channel]).sum::<f64>() / values) as f32;
-        }
-        self.finish_layer(node.output, &layer.bias, linear.activation, quantization)
+        let mut repair = Repair::new(channels);
+        parts.iter().for_each(|part| repair.merge(part));
+        let gains = repair.apply(layer);
+        self.finish_layer(
+            node.output,
+            &gains,
+            &layer.bias,
+            linear.activation,
+            quantization,
+        )
     }
 
-    /// Adds the corrected bias, measures the noise, applies activation and quantization.
+    /// Applies the corrected bias and scales, measures the noise, applies activation and quantization.
     fn finish_layer(
         &mut self,
         output: usize,
+        gains: &[f64],
         bias: &[f32],
         activation: Activation,
         quantization: Option<ActivationQuantization>,
@@ -192,8 +199,8 @@ impl Streams {
                     .chunks_exact_mut(bias.len())
                     .zip(quantized.chunks_exact_mut(bias.len()))
                 {
-                    for ((z, zq), bias) in zs.iter_mut().zip(zqs).zip(bias) {
-                        *zq += bias;
+                    for (((z, zq), bias), gain) in zs.iter_mut().zip(zqs).zip(bias).zip(gains) {
+                        *zq = *zq * *gain as f32 + bias;
                         signal += f64::from(*z) * f64::from(*z);
                         noise += f64::from(*z - *zq) * f64::from(*z - *zq);
                         *z = z.clamp(least, most);
@@ -259,17 +266,6 @@ fn with_constants(node: &Node, linear: Linear) -> Node {
         };
     }
     node
-}
-
-/// Per channel the sum of `z - zq`.
-fn channel_shift(z: &[f32], zq: &[f32], channels: usize) -> Vec<f64> {
-    let mut shift = vec![0.0; channels];
-    for (zs, zqs) in z.chunks_exact(channels).zip(zq.chunks_exact(channels)) {
-        for ((shift, z), zq) in shift.iter_mut().zip(zs).zip(zqs) {
-            *shift += f64::from(z - zq);
-        }
-    }
-    shift
 }
 
 /// About `wanted` of `all` positions, evenly spaced, starting at another one for each sample.
