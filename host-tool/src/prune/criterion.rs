@@ -11,7 +11,9 @@ pub enum Criterion {
     Magnitude,
     /// Magnitude times the root mean square of the weight's input (Wanda). See [`activation`].
     Activation,
-    /// Error left after the other weights make up for it (optimal brain surgeon). See [`obs`].
+    /// Squared error that it leaves at the network's output, from the second moments of its input and the
+    /// measured sensitivity of its layer; those that stay then make up for it (optimal brain surgeon).
+    /// See [`obs`].
     #[default]
     Obs,
     /// Share of the paths through the network that it carries (SynFlow); needs no samples. Its scores

@@ -3,8 +3,9 @@
 //! (Frantar et al., "GPTQ", arXiv 2210.17323, section 3, algorithm 1; masks as in "SparseGPT",
 //! arXiv 2301.00774).
 
-use super::layer::{LayerShape, code};
+use super::layer::{LayerShape, MAX_CODE, code, histogram};
 use crate::graph::Linear;
+use edgeprune_format::rans;
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
@@ -14,6 +15,15 @@ use rayon::prelude::*;
 const DAMPING: f64 = 0.01;
 /// Taps whose updates are applied together.
 const BLOCK: usize = 64;
+/// Layers whose codes take less than this many bits a weight are rounded with an eye to the bits: above,
+/// a finer step gains as much (measured on EfficientNet-Lite0 and ResNet-50).
+const RATE_AWARE_BELOW_BITS: usize = 2;
+/// Price of a bit, in squared steps of a tap whose error counts as the mean over the layer does. At
+/// high rates entropy-coded quantization trades them at 0.12; ResNet-50 at a twentieth of its size
+/// diverges least at 0.05, of 0, 0.05 and 0.08.
+const PRICE: f32 = 0.05;
+/// Passes that see what codes cost after the pass before.
+const RATE_PASSES: usize = 2;
 /// Output channels that one task rounds.
 const LANES: usize = 64;
 
@@ -27,15 +37,84 @@ pub fn compensate(
     mask: Option<&[bool]>,
     covariance: impl Fn(usize) -> Vec<f64> + Sync,
 ) -> Vec<i8> {
+    let orders: Vec<Elimination> = (0..shape.groups)
+        .into_par_iter()
+        .map(|group| Elimination::new(covariance(group), shape.k))
+        .collect();
+    let mut codes = round(shape, linear, scales, mask, &orders, None);
+    if shape.rows > 1 && is_cheap(&codes) {
+        for _ in 0..RATE_PASSES {
+            let rate = Rate::new(&codes);
+            codes = round(shape, linear, scales, mask, &orders, Some(&rate));
+        }
+    }
+    codes
+}
+
+/// Whether codes take so few bits that rounding should count them.
+fn is_cheap(codes: &[i8]) -> bool {
+    let bytes = rans::coded_len(&histogram(codes.iter().copied()));
+    8 * bytes < RATE_AWARE_BELOW_BITS * codes.len()
+}
+
+/// What codes cost, as in the rate-distortion optimized quantization of video coders (Sullivan and
+/// Wiegand, "Rate-distortion optimization for video compression", 1998).
+#[derive(Clone, Debug)]
+struct Rate {
+    /// [`PRICE`] times the bits of each code, at `code + 128`.
+    cost: Vec<f32>,
+}
+
+impl Rate {
+    fn new(codes: &[i8]) -> Self {
+        let counts = histogram(codes.iter().copied());
+        let total = codes.len() as f64;
+        let bits = |&count: &u32| -(f64::from(count).max(0.3) / total).log2();
+        Self {
+            cost: counts
+                .iter()
+                .map(|count| PRICE * bits(count) as f32)
+                .collect(),
+        }
+    }
+
+    /// Of the codes next to `value` and zero, the one with the least sum of squared error and bits.
+    /// `price`: of a bit in units of a squared step at this tap.
+    fn code(&self, value: f32, price: f32) -> i8 {
+        let below = value.floor().clamp(-MAX_CODE, MAX_CODE - 1.0);
+        let cost = |code: f32| {
+            let error = value - code;
+            error * error + price * self.cost[(code as i32 + 128) as usize]
+        };
+        let mut best = (cost(0.0), 0.0);
+        for code in [below, below + 1.0] {
+            let cost = cost(code);
+            if cost < best.0 {
+                best = (cost, code);
+            }
+        }
+        best.1 as i8
+    }
+}
+
+/// One pass over all output channels.
+fn round(
+    shape: LayerShape,
+    linear: &Linear,
+    scales: &[f32],
+    mask: Option<&[bool]>,
+    orders: &[Elimination],
+    rate: Option<&Rate>,
+) -> Vec<i8> {
     let mut codes = vec![0; linear.weights.len()];
     let groups: Vec<Vec<(usize, Vec<i8>)>> = (0..shape.groups)
         .into_par_iter()
         .map(|group| {
-            let order = Elimination::new(covariance(group), shape.k);
+            let order = &orders[group];
             let outputs: Vec<usize> = (group * shape.rows..(group + 1) * shape.rows).collect();
             outputs
                 .par_chunks(LANES)
-                .map(|outputs| Lanes::new(shape, linear, scales, mask, outputs).round(&order))
+                .map(|outputs| Lanes::new(shape, linear, scales, mask, outputs).round(order, rate))
                 .flatten()
                 .collect()
         })
@@ -55,6 +134,8 @@ struct Elimination {
     taps: Vec<usize>,
     /// Row-major `k x k`, upper triangle.
     factor: Vec<f32>,
+    /// Mean over taps of the variance that is left when a tap's turn comes.
+    mean_left: f32,
 }
 
 impl Elimination {
@@ -77,7 +158,12 @@ impl Elimination {
                 factor[i * k + j] = inverse[(k - 1 - i, k - 1 - j)] as f32;
             }
         }
-        Self { taps, factor }
+        let left = (0..k).map(|i| factor[i * k + i].powi(-2)).sum::<f32>();
+        Self {
+            taps,
+            factor,
+            mean_left: left / k as f32,
+        }
     }
 }
 
@@ -128,7 +214,7 @@ impl<'a> Lanes<'a> {
     }
 
     /// The codes of each output channel.
-    fn round(self, order: &Elimination) -> Vec<(usize, Vec<i8>)> {
+    fn round(self, order: &Elimination, rate: Option<&Rate>) -> Vec<(usize, Vec<i8>)> {
         let (k, lanes) = (self.shape.k, self.outputs.len());
         let mut weights: Vec<f32> = order
             .taps
@@ -138,7 +224,7 @@ impl<'a> Lanes<'a> {
         let mut rows: Vec<_> = self.outputs.iter().map(|&out| (out, vec![0; k])).collect();
         for start in (0..k).step_by(BLOCK) {
             let end = (start + BLOCK).min(k);
-            let errors = self.round_block(order, start..end, &mut weights, &mut rows);
+            let errors = self.round_block(order, rate, start..end, &mut weights, &mut rows);
             spread(order, start..end, &errors, &mut weights, lanes);
         }
         rows
@@ -149,6 +235,7 @@ impl<'a> Lanes<'a> {
     fn round_block(
         &self,
         order: &Elimination,
+        rate: Option<&Rate>,
         block: std::ops::Range<usize>,
         weights: &mut [f32],
         rows: &mut [(usize, Vec<i8>)],
@@ -159,15 +246,16 @@ impl<'a> Lanes<'a> {
             let tap = order.taps[i];
             let (now, later) = weights[i * lanes..block.end * lanes].split_at_mut(lanes);
             let diagonal = order.factor[i * k + i];
+            let price = order.mean_left * diagonal * diagonal;
             for lane in 0..lanes {
                 let keep = self
                     .keep
                     .as_ref()
                     .is_none_or(|keep| keep[tap * lanes + lane]);
-                let q = if keep {
-                    code(now[lane], self.scales[lane])
-                } else {
-                    0
+                let q = match rate {
+                    _ if !keep => 0,
+                    Some(rate) => rate.code(now[lane] / self.scales[lane], price),
+                    None => code(now[lane], self.scales[lane]),
                 };
                 rows[lane].1[tap] = q;
                 errors[lane] = (now[lane] - f32::from(q) * self.scales[lane]) / diagonal;
@@ -293,6 +381,35 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn rate_aware_rounding_takes_fewer_bits_for_its_error_than_a_coarser_step() {
+        let (out, k) = (64, 96);
+        let (op, patches) = problem(out, k, 600);
+        let shape = LayerShape::of(&op).unwrap();
+        let linear = op.linear().unwrap();
+        let mut moments = Moments::new(k);
+        moments.add(&patches);
+        let covariance = moments.covariance();
+        let order = [Elimination::new(covariance.clone(), k)];
+        let measured = |step: f32, aware: bool| {
+            let scales = scales(shape, linear, step);
+            let mut codes = round(shape, linear, &scales, None, &order, None);
+            if aware {
+                let rate = Rate::new(&codes);
+                codes = round(shape, linear, &scales, None, &order, Some(&rate));
+            }
+            let bits = 8.0 * rans::coded_len(&histogram(codes.iter().copied())) as f64;
+            (
+                bits / (out * k) as f64,
+                error(shape, linear, &covariance, codes, &scales),
+            )
+        };
+        let (bits, loss) = measured(0.9, true);
+        let coarser = (0..40).map(|i| measured(0.9 + 0.02 * i as f32, false));
+        let at_equal_bits = coarser.filter(|plain| plain.0 <= bits).map(|plain| plain.1);
+        assert!(loss < at_equal_bits.fold(f64::INFINITY, f64::min));
     }
 
     #[test]

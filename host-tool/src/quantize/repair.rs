@@ -131,7 +131,7 @@ mod tests {
     /// Two channels: the first came out at 0.8 of its spread and shifted, the second as it was.
     fn measured() -> (Repair, Vec<f32>, Vec<f32>) {
         let dense: Vec<f32> = (0..200).map(|i| (i as f32 * 0.7).sin() + 2.0).collect();
-        let compressed = dense
+        let compressed: Vec<f32> = dense
             .chunks(2)
             .flat_map(|z| [z[0] * 0.8 - 1.0, z[1]])
             .collect();
