@@ -160,6 +160,33 @@ fn half_of_the_weights_become_zero_on_demand() {
 }
 
 #[test]
+fn every_way_to_prune_makes_its_zeros_and_keeps_the_score() {
+    let folder = Folder::new();
+    for (options, density, top1) in [
+        ("--sparsity 0.4 --criterion magnitude", 0.6, 85.0),
+        ("--sparsity 0.4 --criterion activation", 0.6, 85.0),
+        ("--sparsity 0.4 --criterion synflow", 0.6, 80.0),
+        ("--sparsity 0.4 --schedule iterative:2", 0.6, 90.0),
+        ("--sparsity 0.4 --scope local", 0.6, 85.0),
+        ("--sparsity 0.4 --pattern 1x4", 0.6, 80.0),
+        ("--pattern 2:4", 0.52, 85.0),
+    ] {
+        let packed = folder.json(&format!(
+            "pack model.onnx --calib calib.npy {options} -o m.epk --json"
+        ));
+        assert!(
+            packed["density"].as_f64().unwrap() <= density,
+            "{options}: {packed}"
+        );
+        let score = folder.json("eval m.epk --data test.npy --labels test_labels.npy --json");
+        assert!(
+            score["top1"].as_f64().unwrap() >= top1,
+            "{options}: {score}"
+        );
+    }
+}
+
+#[test]
 fn a_package_made_without_samples_says_that_it_is_uncalibrated() {
     let folder = Folder::new();
     let output = folder.run("pack model.onnx -o m.epk");
@@ -242,6 +269,8 @@ fn bad_usage_has_its_own_exit_code() {
         "pack",
         "pack model.onnx --max-size lots",
         "pack model.onnx --sparsity 2",
+        "pack model.onnx --sparsity 0.7 --pattern 2:4",
+        "pack model.onnx --sparsity 0.5 --schedule iterative:0",
         "frobnicate",
     ] {
         folder.refuse(arguments, 2, "");

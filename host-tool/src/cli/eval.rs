@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 /// Score a package on data, by the device runtime itself.
 ///
-/// Prints top-1 and top-5 accuracy where there are labels, and agreement and signal-to-noise ratio
-/// against the original network with --against.
+/// Prints top-1 and top-5 accuracy where there are labels, and agreement, divergence of the
+/// class probabilities and signal-to-noise ratio against the original network with --against.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DATA_HELP)]
 pub(super) struct Args {
