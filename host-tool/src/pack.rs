@@ -52,22 +52,45 @@ pub fn pack(
     spec: Option<&InputSpec>,
     progress: &Progress,
 ) -> Result<Packed, Error> {
-    let (graph, dead) = remove_dead_channels(import::load(model)?);
-    let statistics = calibrate::measure(&graph, samples, progress)?;
-    let inputs = stream_samples(&graph, samples)?;
-    let job = Job::new(&graph, &statistics, goal, &inputs, progress);
-    let description = Description {
-        calibration: calibration(samples),
-        spec,
-        removed_channels: dead.removed,
+    let source = Source::measure(import::load(model)?, samples, progress)?;
+    let study = if goal == Goal::default() {
+        Study::unranked(&source, spec, progress)
+    } else {
+        Study::new(&source, goal.pruning, spec, progress)
     };
-    let (quantized, bytes) = job.fit(goal.max_size, &inputs, &description, progress)?;
-    Ok(Packed {
-        bytes,
-        source_bytes: graph.source_bytes,
-        dead,
-        sqnr_db: noise(&quantized),
-    })
+    study.pack(goal.max_size)
+}
+
+/// A network, and what calibration measured of it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    graph: Graph,
+    dead: DeadChannels,
+    statistics: Statistics,
+    inputs: Vec<Vec<Vec<f32>>>,
+    calibration: Calibration,
+}
+
+impl Source {
+    /// Removes dead channels and runs the samples.
+    ///
+    /// # Errors
+    /// A sample that cannot be read, or values that are not finite.
+    pub fn measure(graph: Graph, samples: &Dataset, progress: &Progress) -> Result<Self, Error> {
+        let (graph, dead) = remove_dead_channels(graph);
+        Ok(Self {
+            statistics: calibrate::measure(&graph, samples, progress)?,
+            inputs: stream_samples(&graph, samples)?,
+            calibration: calibration(samples),
+            graph,
+            dead,
+        })
+    }
+
+    /// The network without dead channels.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
 }
 
 fn calibration(samples: &Dataset) -> Calibration {
@@ -94,58 +117,92 @@ fn noise(quantized: &QuantizedGraph) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// Everything that does not depend on the budget.
-struct Job<'a> {
+/// Everything that does not depend on the budget: one study serves any number of them.
+#[derive(Debug)]
+pub struct Study<'a> {
     graph: &'a Graph,
+    source: &'a Source,
+    description: Description<'a>,
+    progress: &'a Progress,
     activations: Vec<Option<quantize::ActivationQuantization>>,
     masks: Vec<Option<Vec<bool>>>,
     layers: Vec<Layer>,
 }
 
-impl<'a> Job<'a> {
-    fn new(
-        graph: &'a Graph,
-        statistics: &Statistics,
-        goal: Goal,
-        inputs: &[Vec<Vec<f32>>],
-        progress: &Progress,
+impl<'a> Study<'a> {
+    /// Ranks all layers by what their errors cost, and prunes.
+    pub fn new(
+        source: &'a Source,
+        pruning: Option<Pruning>,
+        spec: Option<&'a InputSpec>,
+        progress: &'a Progress,
     ) -> Self {
-        let mut job = Self {
-            graph,
-            activations: quantize::plan_activations(graph, statistics, inputs),
-            masks: vec![None; graph.nodes.len()],
-            layers: layers(graph, statistics, &[]),
-        };
-        if goal == Goal::default() {
-            return job;
-        }
-        let weights = job.sensitivity(statistics, inputs, progress);
-        if let Some(pruning) = &goal.pruning {
+        let mut study = Self::unranked(source, spec, progress);
+        let weights = study.sensitivity();
+        if let Some(pruning) = &pruning {
             let evidence = Evidence {
-                graph,
-                statistics,
+                graph: study.graph,
+                statistics: &source.statistics,
                 sensitivity: &weights,
-                samples: inputs,
+                samples: &source.inputs,
             };
-            job.masks = evidence.masks(pruning, progress);
-            job.layers = layers(graph, statistics, &job.masks);
+            study.masks = evidence.masks(pruning, progress);
+            study.layers = layers(study.graph, &source.statistics, &study.masks);
         }
-        for layer in &mut job.layers {
-            layer
-                .levels
-                .iter_mut()
-                .for_each(|level| level.loss *= weights[layer.node]);
+        for layer in &mut study.layers {
+            let levels = layer.levels.iter_mut();
+            levels.for_each(|level| level.loss *= weights[layer.node]);
         }
-        job
+        study
+    }
+
+    /// For a package of every layer's finest codes.
+    fn unranked(source: &'a Source, spec: Option<&'a InputSpec>, progress: &'a Progress) -> Self {
+        let graph = &source.graph;
+        Self {
+            graph,
+            source,
+            description: Description {
+                calibration: source.calibration,
+                spec,
+                removed_channels: source.dead.removed,
+            },
+            progress,
+            activations: quantize::plan_activations(graph, &source.statistics, &source.inputs),
+            masks: vec![None; graph.nodes.len()],
+            layers: layers(graph, &source.statistics, &[]),
+        }
+    }
+
+    /// The most accurate package that is found of at most so many bytes.
+    ///
+    /// # Errors
+    /// A budget that cannot be met.
+    pub fn pack(&self, max_size: Option<u64>) -> Result<Packed, Error> {
+        let (quantized, bytes) = self.fit(max_size)?;
+        Ok(Packed {
+            bytes,
+            source_bytes: self.graph.source_bytes,
+            dead: self.source.dead.clone(),
+            sqnr_db: noise(&quantized),
+        })
+    }
+
+    /// About the least bytes that a package can have.
+    ///
+    /// # Errors
+    /// A network that the format cannot hold.
+    pub fn smallest(&self) -> Result<u64, Error> {
+        Ok((self.fixed()? + plan::smallest(&self.layers)) as u64)
+    }
+
+    /// Bytes that every package of the network has beside codes.
+    fn fixed(&self) -> Result<usize, Error> {
+        Ok(package::write(&self.empty(), &self.description)?.len())
     }
 
     /// Per node: what a unit of squared error in it costs at the network's output.
-    fn sensitivity(
-        &self,
-        statistics: &Statistics,
-        inputs: &[Vec<Vec<f32>>],
-        progress: &Progress,
-    ) -> Vec<f64> {
+    fn sensitivity(&self) -> Vec<f64> {
         let mut nodes = Vec::new();
         let mut trials = Vec::new();
         for layer in &self.layers {
@@ -153,7 +210,7 @@ impl<'a> Job<'a> {
             let Some(shape) = LayerShape::of(&node.op) else {
                 continue;
             };
-            let taps = TapStatistics::new(self.graph, statistics, node, shape);
+            let taps = TapStatistics::new(self.graph, &self.source.statistics, node, shape);
             if let Some(trial) =
                 sensitivity::Trial::new(self.graph, layer.node, shape, &taps, &layer.levels)
             {
@@ -161,8 +218,9 @@ impl<'a> Job<'a> {
                 trials.push(trial);
             }
         }
+        let inputs = &self.source.inputs;
         let inputs = &inputs[..inputs.len().min(SENSITIVITY_SAMPLES)];
-        let measured = sensitivity::measure(self.graph, &trials, inputs, progress);
+        let measured = sensitivity::measure(self.graph, &trials, inputs, self.progress);
         let mut weights = vec![0.0; self.graph.nodes.len()];
         for (node, weight) in nodes.into_iter().zip(measured) {
             weights[node] = weight;
@@ -171,24 +229,18 @@ impl<'a> Job<'a> {
     }
 
     /// Quantizes and writes until the file meets the budget.
-    fn fit(
-        &self,
-        max_size: Option<u64>,
-        inputs: &[Vec<Vec<f32>>],
-        description: &Description<'_>,
-        progress: &Progress,
-    ) -> Result<(QuantizedGraph, Vec<u8>), Error> {
+    fn fit(&self, max_size: Option<u64>) -> Result<(QuantizedGraph, Vec<u8>), Error> {
         let Some(max_size) = max_size else {
-            return self.quantize(None, inputs, description, progress);
+            return self.quantize(None);
         };
         let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
-        let fixed = package::write(&self.empty(), description)?.len();
+        let fixed = self.fixed()?;
         let mut budget = max_size.saturating_sub(fixed);
         for _ in 0..ATTEMPTS {
             if plan::choose(&self.layers, budget).is_none() {
                 break;
             }
-            let fitted = self.quantize(Some(budget), inputs, description, progress)?;
+            let fitted = self.quantize(Some(budget))?;
             let length = fitted.1.len();
             if length <= max_size {
                 return Ok(fitted);
@@ -198,23 +250,17 @@ impl<'a> Job<'a> {
         Err(self.unreachable(max_size, fixed))
     }
 
-    fn quantize(
-        &self,
-        budget: Option<usize>,
-        inputs: &[Vec<Vec<f32>>],
-        description: &Description<'_>,
-        progress: &Progress,
-    ) -> Result<(QuantizedGraph, Vec<u8>), Error> {
+    fn quantize(&self, budget: Option<usize>) -> Result<(QuantizedGraph, Vec<u8>), Error> {
         let mut allocation = Allocation::new(self.layers.clone(), budget);
         let quantized = quantize::quantize(
             self.graph,
             self.activations.clone(),
-            inputs,
+            &self.source.inputs,
             &self.masks,
             &mut allocation,
-            progress,
+            self.progress,
         );
-        let bytes = package::write(&quantized, description)?;
+        let bytes = package::write(&quantized, &self.description)?;
         Ok((quantized, bytes))
     }
 
