@@ -1,13 +1,13 @@
 //! The pipeline: from a network and samples to the bytes of a package. Read this first.
 
-use crate::calibrate::{self, Statistics};
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::{DeadChannels, Graph, remove_dead_channels};
 use crate::package::{self, Description};
-use crate::plan::{self, Allocation, Layer, sensitivity};
+use crate::plan::{self, Allocation};
 use crate::progress::Progress;
-use crate::prune::{Evidence, Pruning};
-use crate::quantize::{self, LayerShape, QuantizedGraph, QuantizedLinear, TapStatistics};
+use crate::prune::Pruning;
+use crate::quantize::{self, Aim, Finest, QuantizedGraph, QuantizedLinear, Steps};
+use crate::study::{Knowledge, Library};
 use crate::{Error, import};
 use edgeprune_format::manifest::Calibration;
 use std::path::Path;
@@ -30,13 +30,9 @@ pub struct Packed {
     pub source_bytes: u64,
     /// Channels that were dead or constant.
     pub dead: DeadChannels,
-    /// Per node with weights: its name and the signal-to-noise ratio in dB of its output.
-    pub sqnr_db: Vec<(String, f64)>,
 }
 
-/// Samples that sensitivity is measured on.
-const SENSITIVITY_SAMPLES: usize = 16;
-/// Memory for the activations of samples that run side by side through both networks.
+/// Memory for the activations of samples that run side by side.
 const STREAM_MEMORY: usize = 1_800_000_000;
 /// Plans that are tried until the file meets its budget.
 const ATTEMPTS: usize = 6;
@@ -52,36 +48,37 @@ pub fn pack(
     spec: Option<&InputSpec>,
     progress: &Progress,
 ) -> Result<Packed, Error> {
-    let source = Source::measure(import::load(model)?, samples, progress)?;
+    let source = Source::new(import::load(model)?, samples)?;
     let study = if goal == Goal::default() {
-        Study::unranked(&source, spec, progress)
+        Study::unranked(&source, spec, progress)?
     } else {
-        Study::new(&source, goal.pruning, spec, progress)
+        Study::new(&source, goal.pruning, spec, progress)?
     };
     study.pack(goal.max_size)
 }
 
-/// A network, and what calibration measured of it.
+/// A network without dead channels, and the samples that it is calibrated on.
 #[derive(Clone, Debug)]
-pub struct Source {
-    graph: Graph,
+pub struct Source<'a> {
+    pub(crate) graph: Graph,
+    pub(crate) samples: &'a Dataset,
+    /// Network inputs of as many samples, evenly spread, as fit in memory side by side.
+    pub(crate) inputs: Vec<Vec<Vec<f32>>>,
     dead: DeadChannels,
-    statistics: Statistics,
-    inputs: Vec<Vec<Vec<f32>>>,
     calibration: Calibration,
 }
 
-impl Source {
-    /// Removes dead channels and runs the samples.
+impl<'a> Source<'a> {
+    /// Removes dead channels and reads the samples.
     ///
     /// # Errors
-    /// A sample that cannot be read, or values that are not finite.
-    pub fn measure(graph: Graph, samples: &Dataset, progress: &Progress) -> Result<Self, Error> {
+    /// A sample that cannot be read.
+    pub fn new(graph: Graph, samples: &'a Dataset) -> Result<Self, Error> {
         let (graph, dead) = remove_dead_channels(graph);
         Ok(Self {
-            statistics: calibrate::measure(&graph, samples, progress)?,
             inputs: stream_samples(&graph, samples)?,
             calibration: calibration(samples),
+            samples,
             graph,
             dead,
         })
@@ -101,7 +98,6 @@ fn calibration(samples: &Dataset) -> Calibration {
     }
 }
 
-/// As many samples, evenly spread, as fit in memory for the sequential pass.
 fn stream_samples(graph: &Graph, samples: &Dataset) -> Result<Vec<Vec<Vec<f32>>>, Error> {
     let most = (STREAM_MEMORY / quantize::stream_bytes(graph)).max(8);
     let count = samples.len().min(most);
@@ -110,67 +106,73 @@ fn stream_samples(graph: &Graph, samples: &Dataset) -> Result<Vec<Vec<Vec<f32>>>
         .collect()
 }
 
-fn noise(quantized: &QuantizedGraph) -> Vec<(String, f64)> {
-    let nodes = quantized.graph.nodes.iter().zip(&quantized.sqnr_db);
-    nodes
-        .filter_map(|(node, sqnr)| Some((node.name.clone(), (*sqnr)?)))
-        .collect()
-}
-
 /// Everything that does not depend on the budget: one study serves any number of them.
 #[derive(Debug)]
 pub struct Study<'a> {
     graph: &'a Graph,
-    source: &'a Source,
+    source: &'a Source<'a>,
     description: Description<'a>,
     progress: &'a Progress,
-    activations: Vec<Option<quantize::ActivationQuantization>>,
-    masks: Vec<Option<Vec<bool>>>,
-    layers: Vec<Layer>,
+    knowledge: Knowledge,
 }
 
 impl<'a> Study<'a> {
-    /// Ranks all layers by what their errors cost, and prunes.
+    /// Measures what every layer costs at every level, and prunes.
+    ///
+    /// # Errors
+    /// A sample that cannot be read, or activations that are not finite.
     pub fn new(
-        source: &'a Source,
+        source: &'a Source<'_>,
         pruning: Option<Pruning>,
         spec: Option<&'a InputSpec>,
         progress: &'a Progress,
-    ) -> Self {
-        let mut study = Self::unranked(source, spec, progress);
-        let weights = study.sensitivity();
-        if let Some(pruning) = &pruning {
-            let evidence = Evidence {
-                graph: study.graph,
-                statistics: &source.statistics,
-                sensitivity: &weights,
-                samples: &source.inputs,
-            };
-            study.masks = evidence.masks(pruning, progress);
-            study.layers = layers(study.graph, &source.statistics, &study.masks);
-        }
-        for layer in &mut study.layers {
-            let levels = layer.levels.iter_mut();
-            levels.for_each(|level| level.loss *= weights[layer.node]);
-        }
-        study
+    ) -> Result<Self, Error> {
+        let knowledge = Knowledge::measure(source, pruning.as_ref(), progress)?;
+        Ok(Self::of(source, spec, progress, knowledge))
+    }
+
+    /// As [`Study::new`], but what was measured is kept in `library` for the next study of the same
+    /// network, samples and options.
+    ///
+    /// # Errors
+    /// As [`Study::new`].
+    pub fn in_library(
+        source: &'a Source<'_>,
+        pruning: Option<Pruning>,
+        spec: Option<&'a InputSpec>,
+        progress: &'a Progress,
+        library: &Library,
+    ) -> Result<Self, Error> {
+        let knowledge = library.knowledge(source, pruning.as_ref(), progress)?;
+        Ok(Self::of(source, spec, progress, knowledge))
     }
 
     /// For a package of every layer's finest codes.
-    fn unranked(source: &'a Source, spec: Option<&'a InputSpec>, progress: &'a Progress) -> Self {
-        let graph = &source.graph;
+    fn unranked(
+        source: &'a Source<'_>,
+        spec: Option<&'a InputSpec>,
+        progress: &'a Progress,
+    ) -> Result<Self, Error> {
+        let knowledge = Knowledge::without_levels(source, progress)?;
+        Ok(Self::of(source, spec, progress, knowledge))
+    }
+
+    fn of(
+        source: &'a Source<'_>,
+        spec: Option<&'a InputSpec>,
+        progress: &'a Progress,
+        knowledge: Knowledge,
+    ) -> Self {
         Self {
-            graph,
-            source,
+            graph: &source.graph,
             description: Description {
                 calibration: source.calibration,
                 spec,
                 removed_channels: source.dead.removed,
             },
+            source,
             progress,
-            activations: quantize::plan_activations(graph, &source.statistics, &source.inputs),
-            masks: vec![None; graph.nodes.len()],
-            layers: layers(graph, &source.statistics, &[]),
+            knowledge,
         }
     }
 
@@ -179,12 +181,10 @@ impl<'a> Study<'a> {
     /// # Errors
     /// A budget that cannot be met.
     pub fn pack(&self, max_size: Option<u64>) -> Result<Packed, Error> {
-        let (quantized, bytes) = self.fit(max_size)?;
         Ok(Packed {
-            bytes,
+            bytes: self.fit(max_size)?,
             source_bytes: self.graph.source_bytes,
             dead: self.source.dead.clone(),
-            sqnr_db: noise(&quantized),
         })
     }
 
@@ -193,75 +193,46 @@ impl<'a> Study<'a> {
     /// # Errors
     /// A network that the format cannot hold.
     pub fn smallest(&self) -> Result<u64, Error> {
-        Ok((self.fixed()? + plan::smallest(&self.layers)) as u64)
+        Ok((self.frame()? + plan::smallest(&self.knowledge.layers)) as u64)
     }
 
-    /// Bytes that every package of the network has beside codes.
-    fn fixed(&self) -> Result<usize, Error> {
+    /// Bytes that every package of the network has beside codes and their scales.
+    fn frame(&self) -> Result<usize, Error> {
         Ok(package::write(&self.empty(), &self.description)?.len())
     }
 
-    /// Per node: what a unit of squared error in it costs at the network's output.
-    fn sensitivity(&self) -> Vec<f64> {
-        let mut nodes = Vec::new();
-        let mut trials = Vec::new();
-        for layer in &self.layers {
-            let node = &self.graph.nodes[layer.node];
-            let Some(shape) = LayerShape::of(&node.op) else {
-                continue;
-            };
-            let taps = TapStatistics::new(self.graph, &self.source.statistics, node, shape);
-            if let Some(trial) =
-                sensitivity::Trial::new(self.graph, layer.node, shape, &taps, &layer.levels)
-            {
-                nodes.push(layer.node);
-                trials.push(trial);
-            }
-        }
-        let inputs = &self.source.inputs;
-        let inputs = &inputs[..inputs.len().min(SENSITIVITY_SAMPLES)];
-        let measured = sensitivity::measure(self.graph, &trials, inputs, self.progress);
-        let mut weights = vec![0.0; self.graph.nodes.len()];
-        for (node, weight) in nodes.into_iter().zip(measured) {
-            weights[node] = weight;
-        }
-        weights
-    }
-
     /// Quantizes and writes until the file meets the budget.
-    fn fit(&self, max_size: Option<u64>) -> Result<(QuantizedGraph, Vec<u8>), Error> {
+    fn fit(&self, max_size: Option<u64>) -> Result<Vec<u8>, Error> {
         let Some(max_size) = max_size else {
-            return self.quantize(None);
+            return self.quantize(&mut Finest);
         };
         let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
-        let fixed = self.fixed()?;
-        let mut budget = max_size.saturating_sub(fixed);
+        let frame = self.frame()?;
+        let layers = &self.knowledge.layers;
+        let mut budget = max_size.saturating_sub(frame);
         for _ in 0..ATTEMPTS {
-            if plan::choose(&self.layers, budget).is_none() {
+            if plan::choose(layers, budget).is_none() {
                 break;
             }
-            let fitted = self.quantize(Some(budget))?;
-            let length = fitted.1.len();
-            if length <= max_size {
-                return Ok(fitted);
+            let bytes = self.quantize(&mut Allocation::new(layers.clone(), budget))?;
+            if bytes.len() <= max_size {
+                return Ok(bytes);
             }
-            budget = budget.saturating_sub(length - max_size + length / 1000);
+            budget = budget.saturating_sub(bytes.len() - max_size + bytes.len() / 1000);
         }
-        Err(self.unreachable(max_size, fixed))
+        Err(self.unreachable(max_size, frame))
     }
 
-    fn quantize(&self, budget: Option<usize>) -> Result<(QuantizedGraph, Vec<u8>), Error> {
-        let mut allocation = Allocation::new(self.layers.clone(), budget);
-        let quantized = quantize::quantize(
-            self.graph,
-            self.activations.clone(),
-            &self.source.inputs,
-            &self.masks,
-            &mut allocation,
-            self.progress,
-        );
-        let bytes = package::write(&quantized, &self.description)?;
-        Ok((quantized, bytes))
+    /// Rounds all layers as `steps` says, and writes the package.
+    fn quantize(&self, steps: &mut impl Steps) -> Result<Vec<u8>, Error> {
+        let aim = Aim {
+            activations: &self.knowledge.activations,
+            statistics: &self.knowledge.outputs,
+            masks: &self.knowledge.masks,
+            samples: &self.source.inputs,
+        };
+        let quantized = quantize::quantize(self.graph, &aim, steps, self.progress);
+        package::write(&quantized, &self.description)
     }
 
     /// The network without weights: its package is what every package of it has beside codes.
@@ -277,15 +248,15 @@ impl<'a> Study<'a> {
         };
         QuantizedGraph {
             graph: self.graph.clone(),
-            activations: self.activations.clone(),
+            activations: self.knowledge.activations.clone(),
             layers: nodes().map(layer).collect(),
-            sqnr_db: vec![None; self.graph.nodes.len()],
         }
     }
 
-    fn unreachable(&self, max_size: usize, fixed: usize) -> Error {
-        let smallest = fixed + plan::smallest(&self.layers);
+    fn unreachable(&self, max_size: usize, frame: usize) -> Error {
+        let smallest = frame + plan::smallest(&self.knowledge.layers);
         let mut layers: Vec<(usize, &str)> = self
+            .knowledge
             .layers
             .iter()
             .filter_map(|layer| {
@@ -302,28 +273,9 @@ impl<'a> Study<'a> {
             .map(|(bytes, name)| format!("{name} ({bytes} bytes)"))
             .collect();
         Error::Budget(format!(
-            "{}: no package of {max_size} bytes or less: the smallest has about {smallest} bytes, {fixed} of them beside the weights; the layers that hold it up: {}",
+            "{}: no package of {max_size} bytes or less: the smallest has about {smallest} bytes, {frame} of them beside the weights; the layers that hold it up: {}",
             self.graph.name,
             top.join(", ")
         ))
     }
-}
-
-/// The levels of every layer with weights. `masks` may be empty.
-fn layers(graph: &Graph, statistics: &Statistics, masks: &[Option<Vec<bool>>]) -> Vec<Layer> {
-    graph
-        .nodes
-        .iter()
-        .enumerate()
-        .filter_map(|(index, node)| {
-            let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
-            let taps = TapStatistics::new(graph, statistics, node, shape);
-            let mask = masks.get(index).and_then(Option::as_deref);
-            let levels = plan::levels(shape, linear, &taps, mask);
-            Some(Layer {
-                node: index,
-                levels,
-            })
-        })
-        .collect()
 }

@@ -2,8 +2,10 @@
 //! does not grow with the number of samples, and neither their order of completion nor the number
 //! of threads changes a bit of the result.
 
+mod channels;
 mod histogram;
 
+pub use channels::ChannelSums;
 pub use histogram::Histogram;
 
 use crate::Error;
@@ -29,53 +31,34 @@ pub struct Statistics {
 pub struct TensorStatistics {
     /// All values.
     pub histogram: Histogram,
-    values_per_channel: f64,
-    sums: Vec<f64>,
-    squares: Vec<f64>,
+    channels: ChannelSums,
 }
 
 impl TensorStatistics {
     fn of(values: &[f32], channels: usize) -> Self {
-        let mut statistics = Self {
+        Self {
             histogram: Histogram::of(values),
-            values_per_channel: (values.len() / channels) as f64,
-            sums: vec![0.0; channels],
-            squares: vec![0.0; channels],
-        };
-        for row in values.chunks_exact(channels) {
-            let sums = statistics.sums.iter_mut().zip(&mut statistics.squares);
-            for ((sum, square), &value) in sums.zip(row) {
-                *sum += f64::from(value);
-                *square += f64::from(value) * f64::from(value);
-            }
+            channels: ChannelSums::of(values, channels),
         }
-        statistics
     }
 
     fn merge(&mut self, other: Self) {
-        if self.sums.is_empty() {
+        if self.channels.is_empty() {
             *self = other;
             return;
         }
         self.histogram.merge(other.histogram);
-        self.values_per_channel += other.values_per_channel;
-        for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
-            *sum += more;
-        }
-        for (square, more) in self.squares.iter_mut().zip(&other.squares) {
-            *square += more;
-        }
+        self.channels.merge(&other.channels);
     }
 
     /// Mean of one channel.
     pub fn mean(&self, channel: usize) -> f64 {
-        self.sums[channel] / self.values_per_channel
+        self.channels.mean(channel)
     }
 
     /// Variance of one channel.
     pub fn variance(&self, channel: usize) -> f64 {
-        let mean = self.mean(channel);
-        (self.squares[channel] / self.values_per_channel - mean * mean).max(0.0)
+        self.channels.variance(channel)
     }
 }
 

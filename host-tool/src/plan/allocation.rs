@@ -2,13 +2,13 @@
 //! coding, corrects the choice for those that are left.
 
 use super::{Layer, choose};
-use crate::quantize::{QuantizedLinear, Steps};
+use crate::quantize::{QuantizedLinear, Rounding, Steps};
 
 /// The budget for the codes and scales of all layers, and what is left of it.
 #[derive(Clone, Debug)]
 pub struct Allocation {
     layers: Vec<Layer>,
-    budget: Option<usize>,
+    budget: usize,
     /// Layers that are done.
     done: usize,
     /// Bytes that they took, and were predicted to take.
@@ -18,8 +18,8 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// For layers in order of execution; without a budget each gets its finest level.
-    pub fn new(layers: Vec<Layer>, budget: Option<usize>) -> Self {
+    /// For layers in order of execution.
+    pub fn new(layers: Vec<Layer>, budget: usize) -> Self {
         Self {
             layers,
             budget,
@@ -31,19 +31,18 @@ impl Allocation {
     }
 
     fn choose(&self) -> usize {
-        let Some(budget) = self.budget else { return 0 };
         let rest = &self.layers[self.done..];
         let ratio = (self.spent + 1) as f64 / (self.predicted + 1) as f64;
-        let left = budget.saturating_sub(self.spent) as f64 / ratio;
+        let left = self.budget.saturating_sub(self.spent) as f64 / ratio;
         choose(rest, left as usize).map_or(rest[0].levels.len() - 1, |levels| levels[0])
     }
 }
 
 impl Steps for Allocation {
-    fn step(&mut self, node: usize) -> f32 {
+    fn step(&mut self, node: usize) -> Rounding {
         debug_assert_eq!(self.layers[self.done].node, node);
         self.level = self.choose();
-        self.layers[self.done].levels[self.level].step
+        self.layers[self.done].levels[self.level].rounding()
     }
 
     fn done(&mut self, _node: usize, layer: &QuantizedLinear) {

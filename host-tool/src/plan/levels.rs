@@ -1,28 +1,36 @@
 //! What each step size costs a layer: bytes of its coded weights, squared error of its output.
 
 use crate::graph::Linear;
-use crate::quantize::{LayerShape, TapStatistics, code, scale_bytes, scales};
-use edgeprune_format::rans;
+use crate::quantize::{Compensator, Curvature, Rounding};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-/// Step sizes grow by this factor from level to level: a fourth of a bit.
-const RATIO: f32 = 1.189_207_1;
+/// Step sizes grow by this factor from level to level: half a bit.
+const RATIO: f32 = std::f32::consts::SQRT_2;
 /// The finest uniform step tried, as a share of the largest weight.
 const FINEST: f32 = 1.0 / (127.0 * 16.0);
 
+/// Codes of fewer bits a weight are rounded with an eye to the bits, too: above, a finer step gains as
+/// much.
+const RATE_AWARE_BELOW_BITS: usize = 3;
+/// Prices of a bit that are tried. At high rates entropy-coded quantization trades it at 0.12 squared steps.
+const PRICES: [f32; 2] = [0.04, 0.08];
+
 /// One way to store a layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Level {
-    /// Least step size: see [`scales`]. The first level's is 0: per-channel int8.
+    /// Least step size, as in [`Rounding`]. The first level's is 0: per-channel int8.
     pub step: f32,
-    /// Predicted bytes of the codes and of the scales, if they differ between channels.
+    /// Price of a bit, as in [`Rounding`].
+    pub price: f32,
+    /// Bytes of the codes and of the scales, if they differ between channels.
     pub bytes: usize,
     /// Loss of the network's output that it causes, relative to other layers.
     pub loss: f64,
 }
 
 /// A layer and its levels, from fine to coarse: bytes fall, losses rise, on a convex curve.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
     /// Index of the node.
     pub node: usize,
@@ -30,12 +38,22 @@ pub struct Layer {
     pub levels: Vec<Level>,
 }
 
-/// All levels of a layer; losses are squared output errors, see [`super::sensitivity`] for their
-/// weight.
-pub fn levels(
-    shape: LayerShape,
+impl Level {
+    /// How the layer's weights are rounded.
+    pub fn rounding(&self) -> Rounding {
+        Rounding {
+            step: self.step,
+            price: self.price,
+        }
+    }
+}
+
+/// The levels of a layer, each really rounded by `fit` and judged by `judge`; losses are variances of
+/// output errors, see [`super::sensitivity`] for their weight.
+pub(super) fn levels(
     linear: &Linear,
-    taps: &TapStatistics<'_>,
+    fit: &Compensator,
+    judge: &Curvature<'_>,
     mask: Option<&[bool]>,
 ) -> Vec<Level> {
     let largest = linear.weights.iter().fold(0f32, |m, w| m.max(w.abs()));
@@ -45,48 +63,27 @@ pub fn levels(
         steps.push(step);
         step *= RATIO;
     }
-    let variances: Vec<Vec<f32>> = (0..shape.outputs())
-        .step_by(shape.rows)
-        .map(|output| taps.variances(output, shape.k))
-        .collect();
+    let level = |step: f32, price: f32| {
+        let rounding = Rounding { step, price };
+        let layer = fit.round(linear, rounding, mask);
+        Level {
+            step,
+            price,
+            bytes: layer.coded_bytes(),
+            loss: judge.error(&layer),
+        }
+    };
     let all: Vec<Level> = steps
         .into_par_iter()
-        .map(|step| level(shape, linear, &variances, mask, step))
+        .flat_map_iter(|step| {
+            let plain = level(step, 0.0);
+            let cheap = 8 * plain.bytes < RATE_AWARE_BELOW_BITS * linear.weights.len();
+            let prices = if cheap { &PRICES[..] } else { &[] };
+            let priced = prices.iter().map(|&price| level(step, price));
+            std::iter::once(plain).chain(priced).collect::<Vec<_>>()
+        })
         .collect();
     convex(all)
-}
-
-fn level(
-    shape: LayerShape,
-    linear: &Linear,
-    variances: &[Vec<f32>],
-    mask: Option<&[bool]>,
-    step: f32,
-) -> Level {
-    let scales = scales(shape, linear, step);
-    let mut counts = [0u32; 256];
-    let mut loss = 0.0;
-    for (output, &scale) in scales.iter().enumerate() {
-        let mut error = 0f32;
-        for (tap, variance) in variances[output / shape.rows].iter().enumerate() {
-            let i = shape.index(output, tap);
-            let weight = linear.weights[i];
-            let code = match mask {
-                Some(mask) if !mask[i] => 0,
-                _ => code(weight, scale),
-            };
-            counts[(i16::from(code) + 128) as usize] += 1;
-            let difference = weight - f32::from(code) * scale;
-            error += difference * difference * variance;
-        }
-        loss += f64::from(error);
-    }
-    let codes = rans::coded_len(&counts).min(linear.weights.len());
-    Level {
-        step,
-        bytes: codes + scale_bytes(&scales),
-        loss,
-    }
 }
 
 /// The lower convex hull of loss over bytes, from most bytes to least.
@@ -121,6 +118,7 @@ mod tests {
     fn the_hull_is_convex_and_keeps_the_ends() {
         let point = |bytes, loss| Level {
             step: 0.0,
+            price: 0.0,
             bytes,
             loss,
         };

@@ -1,11 +1,13 @@
 //! Chooses a step size for every layer so that the file meets the budget with the least loss.
 
 mod allocation;
+mod database;
 mod levels;
 pub mod sensitivity;
 
 pub use allocation::Allocation;
-pub use levels::{Layer, Level, levels};
+pub use database::Database;
+pub use levels::{Layer, Level};
 
 use levels::slope;
 
@@ -77,6 +79,7 @@ mod tests {
         let (mut bytes, mut loss, mut slope) = (1_000_000, 0.0, 0.0);
         let mut levels = vec![Level {
             step: 0.0,
+            price: 0.0,
             bytes,
             loss,
         }];
@@ -86,6 +89,7 @@ mod tests {
             loss += slope * saved as f64;
             levels.push(Level {
                 step: 0.0,
+                price: 0.0,
                 bytes,
                 loss,
             });

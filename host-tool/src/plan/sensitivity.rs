@@ -4,7 +4,7 @@
 use super::levels::Level;
 use crate::graph::{Graph, Linear, Node, Op, evaluate, run_with};
 use crate::progress::Progress;
-use crate::quantize::{LayerShape, TapStatistics, code, scales};
+use crate::quantize::{Compensator, LayerShape, TapStatistics};
 use rayon::prelude::*;
 
 /// Squared error that the trial causes in its layer, relative to the layer's own power.
@@ -20,24 +20,29 @@ pub struct Trial {
 impl Trial {
     /// Quantizes a layer at the level whose error is closest to a hundredth of its power, with the
     /// bias corrected for the shift of the mean.
-    pub fn new(
+    pub(super) fn new(
         graph: &Graph,
         node: usize,
         shape: LayerShape,
         taps: &TapStatistics<'_>,
+        fit: &Compensator,
+        power: f64,
         levels: &[Level],
     ) -> Option<Self> {
         let op = &graph.nodes[node].op;
         let linear = op.linear()?;
-        let power = taps.output_variance(shape, linear);
         let distance = |level: &Level| (level.loss / (power * TRIAL_NOISE)).max(1e-30).ln().abs();
         let level = levels
             .iter()
             .filter(|level| level.loss > 0.0)
             .min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+        let mut rounded = fit
+            .round(linear, level.rounding(), None)
+            .dequantized(shape, linear);
+        correct_mean(shape, linear, &mut rounded, taps);
         let mut op = op.clone();
         if let Some(trial) = op.linear_mut() {
-            quantize(shape, trial, taps, level.step);
+            *trial = rounded;
         }
         Some(Self {
             node,
@@ -45,19 +50,27 @@ impl Trial {
             error: level.loss,
         })
     }
+
+    /// Index of the layer's node.
+    pub(super) fn node(&self) -> usize {
+        self.node
+    }
 }
 
-fn quantize(shape: LayerShape, linear: &mut Linear, taps: &TapStatistics<'_>, step: f32) {
-    let scales = scales(shape, linear, step);
-    for (output, &scale) in scales.iter().enumerate() {
-        let mut shift = 0.0;
-        for tap in 0..shape.k {
-            let weight = &mut linear.weights[shape.index(output, tap)];
-            let rounded = f32::from(code(*weight, scale)) * scale;
-            shift += f64::from(*weight - rounded) * taps.mean(output, tap);
-            *weight = rounded;
-        }
-        linear.bias[output] += shift as f32;
+fn correct_mean(
+    shape: LayerShape,
+    linear: &Linear,
+    rounded: &mut Linear,
+    taps: &TapStatistics<'_>,
+) {
+    for output in 0..shape.outputs() {
+        let shift: f64 = (0..shape.k)
+            .map(|tap| {
+                let i = shape.index(output, tap);
+                f64::from(linear.weights[i] - rounded.weights[i]) * taps.mean(output, tap)
+            })
+            .sum();
+        rounded.bias[output] += shift as f32;
     }
 }
 

@@ -4,10 +4,10 @@ use super::{
     Criterion, Pruning, WeightLayout, activation, in_rounds, magnitude, network_scores, obs,
     synflow,
 };
-use crate::calibrate::Statistics;
+use crate::calibrate::{ChannelSums, Statistics};
 use crate::graph::Graph;
 use crate::progress::Progress;
-use crate::quantize::{self, LayerShape, QuantizedLinear, Steps, TapStatistics};
+use crate::quantize::{self, Aim, Finest, LayerShape, TapStatistics};
 
 /// What scores are computed from.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct Evidence<'a> {
     pub statistics: &'a Statistics,
     /// Per node, what a unit of squared error in it costs at the network's output.
     pub sensitivity: &'a [f64],
+    /// Per node with weights: statistics of its output before the activation.
+    pub outputs: &'a [Option<ChannelSums>],
     /// Network inputs, for the refit between rounds.
     pub samples: &'a [Vec<Vec<f32>>],
 }
@@ -65,9 +67,13 @@ impl Evidence<'_> {
     /// The network with masked weights, refit to the dense one layer by layer; as fine as int8 with a
     /// scale per channel.
     fn refit(&self, kept: &[Option<Vec<bool>>], progress: &Progress) -> Graph {
-        let float = vec![None; self.graph.tensors.len()];
-        let pruned =
-            quantize::quantize(self.graph, float, self.samples, kept, &mut Finest, progress);
+        let aim = Aim {
+            activations: &vec![None; self.graph.tensors.len()],
+            statistics: self.outputs,
+            masks: kept,
+            samples: self.samples,
+        };
+        let pruned = quantize::quantize(self.graph, &aim, &mut Finest, progress);
         let mut graph = pruned.graph;
         for (node, layer) in graph.nodes.iter_mut().zip(&pruned.layers) {
             let shape = LayerShape::of(&node.op);
@@ -90,15 +96,4 @@ fn inverse(shape: LayerShape, taps: &TapStatistics<'_>) -> Vec<Vec<f64>> {
             taps.map(f64::recip).collect()
         })
         .collect()
-}
-
-/// The finest codes for every layer.
-struct Finest;
-
-impl Steps for Finest {
-    fn step(&mut self, _node: usize) -> f32 {
-        0.0
-    }
-
-    fn done(&mut self, _node: usize, _layer: &QuantizedLinear) {}
 }

@@ -1,9 +1,10 @@
 //! Scale and zero point of an activation from its histogram.
 
 use crate::calibrate::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Affine int8 quantization of one activation: `value = (code - zero_point) * scale`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActivationQuantization {
     /// Step size.
     pub scale: f32,

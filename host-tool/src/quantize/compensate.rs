@@ -3,9 +3,8 @@
 //! (Frantar et al., "GPTQ", arXiv 2210.17323, section 3, algorithm 1; masks as in "SparseGPT",
 //! arXiv 2301.00774).
 
-use super::layer::{LayerShape, MAX_CODE, code, histogram};
+use super::layer::{LayerShape, MAX_CODE, QuantizedLinear, code, histogram, scales};
 use crate::graph::Linear;
-use edgeprune_format::rans;
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
@@ -15,65 +14,86 @@ use rayon::prelude::*;
 const DAMPING: f64 = 0.01;
 /// Taps whose updates are applied together.
 const BLOCK: usize = 64;
-/// Layers whose codes take less than this many bits a weight are rounded with an eye to the bits: above,
-/// a finer step gains as much (measured on EfficientNet-Lite0 and ResNet-50).
-const RATE_AWARE_BELOW_BITS: usize = 2;
-/// Price of a bit, in squared steps of a tap whose error counts as the mean over the layer does. At
-/// high rates entropy-coded quantization trades them at 0.12; ResNet-50 at a twentieth of its size
-/// diverges least at 0.05, of 0, 0.05 and 0.08.
-const PRICE: f32 = 0.05;
 /// Passes that see what codes cost after the pass before.
 const RATE_PASSES: usize = 2;
 /// Output channels that one task rounds.
 const LANES: usize = 64;
 
-/// Integer codes for the weights at the given step sizes. `mask` holds, in the order of the
-/// weights, which of them must stay (`true`) and which become zero. `covariance` gives the
-/// covariance matrix (row-major `k x k`) of a group's inputs.
-pub fn compensate(
-    shape: LayerShape,
-    linear: &Linear,
-    scales: &[f32],
-    mask: Option<&[bool]>,
-    covariance: impl Fn(usize) -> Vec<f64> + Sync,
-) -> Vec<i8> {
-    let orders: Vec<Elimination> = (0..shape.groups)
-        .into_par_iter()
-        .map(|group| Elimination::new(covariance(group), shape.k))
-        .collect();
-    let mut codes = round(shape, linear, scales, mask, &orders, None);
-    if shape.rows > 1 && is_cheap(&codes) {
-        for _ in 0..RATE_PASSES {
-            let rate = Rate::new(&codes);
-            codes = round(shape, linear, scales, mask, &orders, Some(&rate));
-        }
-    }
-    codes
+/// How the weights of a layer are rounded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rounding {
+    /// Least step size: see [`super::scales`]. 0: per-channel int8.
+    pub step: f32,
+    /// Price of a bit, in squared steps of a tap whose error counts as the mean over the layer does; 0:
+    /// bits do not count.
+    pub price: f32,
 }
 
-/// Whether codes take so few bits that rounding should count them.
-fn is_cheap(codes: &[i8]) -> bool {
-    let bytes = rans::coded_len(&histogram(codes.iter().copied()));
-    8 * bytes < RATE_AWARE_BELOW_BITS * codes.len()
+impl Rounding {
+    /// The finest codes: int8 with a scale per channel.
+    pub const FINEST: Self = Self {
+        step: 0.0,
+        price: 0.0,
+    };
+}
+
+/// Rounds a layer in the light of the second moments of its inputs, any number of times.
+pub struct Compensator {
+    shape: LayerShape,
+    orders: Vec<Elimination>,
+}
+
+impl Compensator {
+    /// `covariances` are those of each group's inputs, row-major `k x k`.
+    pub fn new(shape: LayerShape, covariances: Vec<Vec<f64>>) -> Self {
+        let orders = covariances
+            .into_par_iter()
+            .map(|covariance| Elimination::new(covariance, shape.k))
+            .collect();
+        Self { shape, orders }
+    }
+
+    /// The layer with integer codes, its bias as it was. `mask` holds, in the order of the weights,
+    /// which of them must stay (`true`) and which become zero.
+    pub fn round(
+        &self,
+        linear: &Linear,
+        rounding: Rounding,
+        mask: Option<&[bool]>,
+    ) -> QuantizedLinear {
+        let scales = scales(self.shape, linear, rounding.step);
+        let mut codes = round(self.shape, linear, &scales, mask, &self.orders, None);
+        if rounding.price > 0.0 {
+            for _ in 0..RATE_PASSES {
+                let rate = Rate::new(&codes, rounding.price);
+                codes = round(self.shape, linear, &scales, mask, &self.orders, Some(&rate));
+            }
+        }
+        QuantizedLinear {
+            codes,
+            scales,
+            bias: linear.bias.clone(),
+        }
+    }
 }
 
 /// What codes cost, as in the rate-distortion optimized quantization of video coders (Sullivan and
 /// Wiegand, "Rate-distortion optimization for video compression", 1998).
 #[derive(Clone, Debug)]
 struct Rate {
-    /// [`PRICE`] times the bits of each code, at `code + 128`.
+    /// The price of the bits of each code, at `code + 128`.
     cost: Vec<f32>,
 }
 
 impl Rate {
-    fn new(codes: &[i8]) -> Self {
+    fn new(codes: &[i8], price: f32) -> Self {
         let counts = histogram(codes.iter().copied());
         let total = codes.len() as f64;
         let bits = |&count: &u32| -(f64::from(count).max(0.3) / total).log2();
         Self {
             cost: counts
                 .iter()
-                .map(|count| PRICE * bits(count) as f32)
+                .map(|count| price * bits(count) as f32)
                 .collect(),
         }
     }
@@ -304,7 +324,7 @@ mod tests {
     use super::*;
     use crate::graph::{Activation, Op};
     use crate::quantize::Moments;
-    use crate::quantize::layer::{QuantizedLinear, scales};
+    use edgeprune_format::rans;
 
     /// A layer and correlated inputs from a linear congruential generator.
     fn problem(out: usize, k: usize, rows: usize) -> (Op, Vec<f32>) {
@@ -372,7 +392,10 @@ mod tests {
                 let plain = (0..out * k)
                     .map(|i| code(linear.weights[i], scales[i / k]))
                     .collect();
-                let compensated = compensate(shape, linear, &scales, None, |_| covariance.clone());
+                let rounding = Rounding { step, price: 0.0 };
+                let compensated = Compensator::new(shape, vec![covariance.clone()])
+                    .round(linear, rounding, None)
+                    .codes;
                 let plain = error(shape, linear, &covariance, plain, &scales);
                 let compensated = error(shape, linear, &covariance, compensated, &scales);
                 assert!(
@@ -392,22 +415,18 @@ mod tests {
         let mut moments = Moments::new(k);
         moments.add(&patches);
         let covariance = moments.covariance();
-        let order = [Elimination::new(covariance.clone(), k)];
-        let measured = |step: f32, aware: bool| {
-            let scales = scales(shape, linear, step);
-            let mut codes = round(shape, linear, &scales, None, &order, None);
-            if aware {
-                let rate = Rate::new(&codes);
-                codes = round(shape, linear, &scales, None, &order, Some(&rate));
-            }
+        let compensator = Compensator::new(shape, vec![covariance.clone()]);
+        let measured = |step: f32, price: f32| {
+            let rounding = Rounding { step, price };
+            let QuantizedLinear { codes, scales, .. } = compensator.round(linear, rounding, None);
             let bits = 8.0 * rans::coded_len(&histogram(codes.iter().copied())) as f64;
             (
                 bits / (out * k) as f64,
                 error(shape, linear, &covariance, codes, &scales),
             )
         };
-        let (bits, loss) = measured(0.9, true);
-        let coarser = (0..40).map(|i| measured(0.9 + 0.02 * i as f32, false));
+        let (bits, loss) = measured(0.9, 0.05);
+        let coarser = (0..40).map(|i| measured(0.9 + 0.02 * i as f32, 0.0));
         let at_equal_bits = coarser.filter(|plain| plain.0 <= bits).map(|plain| plain.1);
         assert!(loss < at_equal_bits.fold(f64::INFINITY, f64::min));
     }
@@ -421,8 +440,13 @@ mod tests {
         moments.add(&patches);
         let covariance = moments.covariance();
         let mask: Vec<bool> = (0..9 * 40).map(|i| i % 3 != 0).collect();
-        let scales = scales(shape, linear, 0.01);
-        let codes = compensate(shape, linear, &scales, Some(&mask), |_| covariance.clone());
+        let rounding = Rounding {
+            step: 0.01,
+            price: 0.05,
+        };
+        let codes = Compensator::new(shape, vec![covariance.clone()])
+            .round(linear, rounding, Some(&mask))
+            .codes;
         assert!(
             codes
                 .iter()

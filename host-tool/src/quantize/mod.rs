@@ -3,17 +3,21 @@
 mod activation;
 mod activation_plan;
 mod compensate;
+mod curvature;
 mod layer;
 mod moments;
 mod repair;
 mod sequential;
 mod stored;
+mod streams;
 mod taps;
 
 pub use activation::ActivationQuantization;
 pub use activation_plan::{LEAST_SQNR_DB, plan as plan_activations};
-pub use compensate::compensate;
+pub use compensate::{Compensator, Rounding};
+pub use curvature::Curvature;
 pub use layer::{LayerShape, MAX_CODE, QuantizedLinear, bf16_above, code, scale_bytes, scales};
 pub use moments::Moments;
-pub use sequential::{QuantizedGraph, Steps, quantize, stream_bytes};
+pub use sequential::{Aim, Finest, QuantizedGraph, Steps, quantize};
+pub use streams::{Streams, run_dense, stream_bytes};
 pub use taps::TapStatistics;

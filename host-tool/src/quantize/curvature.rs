@@ -1,0 +1,155 @@
+//! What rounding costs a layer, judged by inputs that it was not fitted to.
+
+use super::{LayerShape, QuantizedLinear};
+use crate::graph::Linear;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+
+/// Output channels that one task judges.
+const LANES: usize = 64;
+
+/// A layer's weights and the second moments of its inputs about their means.
+pub struct Curvature<'a> {
+    shape: LayerShape,
+    linear: &'a Linear,
+    /// Per group row-major `k x k`.
+    covariances: Vec<Vec<f32>>,
+    /// Variance of each output channel.
+    variances: Vec<f64>,
+}
+
+/// Of one output channel, or of a layer: its variance, its covariance with the error of rounding, and
+/// the error's variance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    dense: f64,
+    common: f64,
+    error: f64,
+}
+
+impl Spread {
+    /// Variance of the error that is left when the rounded output has got the dense one's spread.
+    fn repaired(self) -> f64 {
+        if self.dense <= 0.0 {
+            return 0.0;
+        }
+        let (common, error) = (self.common / self.dense, self.error / self.dense);
+        let rounded = 1.0 - 2.0 * common + error;
+        let correlation = (1.0 - common) / rounded.max(f64::MIN_POSITIVE).sqrt();
+        2.0 * self.dense * (1.0 - correlation.clamp(0.0, 1.0))
+    }
+
+    fn sum(self, other: Self) -> Self {
+        Self {
+            dense: self.dense + other.dense,
+            common: self.common + other.common,
+            error: self.error + other.error,
+        }
+    }
+}
+
+impl<'a> Curvature<'a> {
+    /// `covariances` are those of each group's inputs, row-major `k x k`.
+    pub fn new(shape: LayerShape, linear: &'a Linear, covariances: &[Vec<f64>]) -> Self {
+        let single = |covariance: &Vec<f64>| covariance.iter().map(|&v| v as f32).collect();
+        let mut curvature = Self {
+            shape,
+            linear,
+            covariances: covariances.par_iter().map(single).collect(),
+            variances: Vec::new(),
+        };
+        curvature.variances = curvature.each_channel(
+            |output, tap| linear.weights[shape.index(output, tap)],
+            |_, variance| variance,
+        );
+        curvature
+    }
+
+    /// Sum of the variances of the output channels.
+    pub fn power(&self) -> f64 {
+        self.variances.iter().sum()
+    }
+
+    /// Sum over the output channels of the variance of their error, once mean and spread are repaired:
+    /// of each channel, or with one scale of the whole layer.
+    pub fn error(&self, layer: &QuantizedLinear) -> f64 {
+        let shape = self.shape;
+        let difference = |output: usize, tap: usize| {
+            let i = shape.index(output, tap);
+            self.linear.weights[i] - f32::from(layer.codes[i]) * layer.scales[output]
+        };
+        let common = self.each_channel(difference, |common, error| (common, error));
+        let spreads = self
+            .variances
+            .iter()
+            .zip(common)
+            .map(|(&dense, (common, error))| Spread {
+                dense,
+                common,
+                error,
+            });
+        if layer.is_uniform() {
+            spreads.fold(Spread::default(), Spread::sum).repaired()
+        } else {
+            spreads.map(Spread::repaired).sum()
+        }
+    }
+
+    /// For each output channel what `result` makes of two numbers: the covariance of its dense output
+    /// with that of the given weights, and the variance of the latter.
+    fn each_channel<T: Send>(
+        &self,
+        weight: impl Fn(usize, usize) -> f32 + Sync,
+        result: impl Fn(f64, f64) -> T + Sync,
+    ) -> Vec<T> {
+        let rows = self.shape.rows;
+        (0..self.shape.groups)
+            .into_par_iter()
+            .flat_map(|group| {
+                let outputs: Vec<usize> = (group * rows..(group + 1) * rows).collect();
+                outputs
+                    .par_chunks(LANES)
+                    .flat_map_iter(|outputs| self.products(group, outputs, &weight, &result))
+                    .collect::<Vec<T>>()
+            })
+            .collect()
+    }
+
+    fn products<T>(
+        &self,
+        group: usize,
+        outputs: &[usize],
+        weight: impl Fn(usize, usize) -> f32,
+        result: impl Fn(f64, f64) -> T,
+    ) -> Vec<T> {
+        let (k, rows) = (self.shape.k, outputs.len());
+        let mut weights = Vec::with_capacity(rows * k);
+        for &output in outputs {
+            weights.extend((0..k).map(|tap| weight(output, tap)));
+        }
+        let mut products = vec![0f32; rows * k];
+        matmul(
+            MatMut::from_row_major_slice_mut(&mut products, rows, k),
+            Accum::Replace,
+            MatRef::from_row_major_slice(&weights, rows, k),
+            MatRef::from_row_major_slice(&self.covariances[group], k, k),
+            1.0,
+            Par::Seq,
+        );
+        let rows = outputs
+            .iter()
+            .zip(weights.chunks_exact(k))
+            .zip(products.chunks_exact(k));
+        rows.map(|((&output, weights), products)| {
+            let (mut common, mut own) = (0.0, 0.0);
+            for (tap, (&weight, &product)) in weights.iter().zip(products).enumerate() {
+                let dense = self.linear.weights[self.shape.index(output, tap)];
+                common += f64::from(dense) * f64::from(product);
+                own += f64::from(weight) * f64::from(product);
+            }
+            result(common, own)
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! What is known of a network once it was measured on samples: all that a package needs beside its
+//! budget. A [`Library`] keeps it on disk, so that the next budget takes no measuring.
+
+mod bits;
+mod library;
+
+pub use library::Library;
+
+use crate::Error;
+use crate::calibrate::{self, ChannelSums, Statistics};
+use crate::pack::Source;
+use crate::plan::{Database, Layer};
+use crate::progress::Progress;
+use crate::prune::{Evidence, Pruning};
+use crate::quantize::{self, ActivationQuantization};
+use serde::{Deserialize, Serialize};
+
+/// What was measured of a network, and decided whatever the budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Knowledge {
+    /// Per tensor: its quantization, `None` for `f32`.
+    pub activations: Vec<Option<ActivationQuantization>>,
+    /// Per node with weights: statistics of the dense network's output before the activation.
+    pub outputs: Vec<Option<ChannelSums>>,
+    /// Per node with weights: which of them stay; `None` for all.
+    #[serde(with = "bits")]
+    pub masks: Vec<Option<Vec<bool>>>,
+    /// Per node: what a unit of squared error in it costs at the network's output.
+    pub sensitivity: Vec<f64>,
+    /// The levels of all layers with weights, losses weighted by the sensitivity; none where no budget was asked for.
+    pub layers: Vec<Layer>,
+}
+
+impl Knowledge {
+    /// Measures what every layer costs at every level, and chooses the weights that stay.
+    pub(crate) fn measure(
+        source: &Source<'_>,
+        pruning: Option<&Pruning>,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
+        let (graph, inputs) = (&source.graph, &source.inputs);
+        let statistics = calibrate::measure(graph, source.samples, progress)?;
+        let mut masks = vec![None; graph.nodes.len()];
+        let database = Database::new(graph, &statistics, inputs, &masks, progress);
+        let sensitivity = database.sensitivity(graph, inputs, progress);
+        let mut layers = database.layers;
+        if let Some(pruning) = pruning {
+            let evidence = Evidence {
+                graph,
+                statistics: &statistics,
+                sensitivity: &sensitivity,
+                outputs: &database.statistics,
+                samples: inputs,
+            };
+            masks = evidence.masks(pruning, progress);
+            layers = Database::new(graph, &statistics, inputs, &masks, progress).layers;
+        }
+        for layer in &mut layers {
+            let levels = layer.levels.iter_mut();
+            levels.for_each(|level| level.loss *= sensitivity[layer.node]);
+        }
+        Ok(Self {
+            activations: activations(source, &statistics),
+            outputs: database.statistics,
+            masks,
+            sensitivity,
+            layers,
+        })
+    }
+
+    /// What a package of every layer's finest codes needs.
+    pub(crate) fn without_levels(source: &Source<'_>, progress: &Progress) -> Result<Self, Error> {
+        let graph = &source.graph;
+        let statistics = calibrate::measure(graph, source.samples, progress)?;
+        Ok(Self {
+            activations: activations(source, &statistics),
+            outputs: quantize::run_dense(graph, &source.inputs, |_, _| ()),
+            masks: vec![None; graph.nodes.len()],
+            sensitivity: Vec::new(),
+            layers: Vec::new(),
+        })
+    }
+}
+
+fn activations(
+    source: &Source<'_>,
+    statistics: &Statistics,
+) -> Vec<Option<ActivationQuantization>> {
+    quantize::plan_activations(&source.graph, statistics, &source.inputs)
+}
