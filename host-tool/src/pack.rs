@@ -91,6 +91,19 @@ impl Source {
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
+
+    /// Number of samples that were measured.
+    pub fn samples(&self) -> usize {
+        match self.calibration {
+            Calibration::Synthetic => 0,
+            Calibration::Samples(count) => count as usize,
+        }
+    }
+
+    /// The channels that were removed from it.
+    pub fn dead(&self) -> &DeadChannels {
+        &self.dead
+    }
 }
 
 fn calibration(samples: &Dataset) -> Calibration {
@@ -127,6 +140,7 @@ pub struct Study<'a> {
     activations: Vec<Option<quantize::ActivationQuantization>>,
     masks: Vec<Option<Vec<bool>>>,
     layers: Vec<Layer>,
+    sensitivity: Vec<f64>,
 }
 
 impl<'a> Study<'a> {
@@ -153,6 +167,7 @@ impl<'a> Study<'a> {
             let levels = layer.levels.iter_mut();
             levels.for_each(|level| level.loss *= weights[layer.node]);
         }
+        study.sensitivity = weights;
         study
     }
 
@@ -171,6 +186,7 @@ impl<'a> Study<'a> {
             activations: quantize::plan_activations(graph, &source.statistics, &source.inputs),
             masks: vec![None; graph.nodes.len()],
             layers: layers(graph, &source.statistics, &[]),
+            sensitivity: vec![1.0; graph.nodes.len()],
         }
     }
 
@@ -196,9 +212,52 @@ impl<'a> Study<'a> {
         Ok((self.fixed()? + plan::smallest(&self.layers)) as u64)
     }
 
+    /// The network and what was measured of it.
+    pub fn source(&self) -> &'a Source {
+        self.source
+    }
+
+    /// Layers with weights, in order of execution, and their levels; losses are those of the network's
+    /// output.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The level that is planned for each of [`Self::layers`] in a package of at most so many bytes,
+    /// before anything is quantized.
+    ///
+    /// # Errors
+    /// A budget that cannot be met.
+    pub fn choices(&self, max_size: u64) -> Result<Vec<usize>, Error> {
+        let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
+        let fixed = self.fixed()?;
+        plan::choose(&self.layers, max_size.saturating_sub(fixed))
+            .ok_or_else(|| self.unreachable(max_size, fixed))
+    }
+
+    /// Loss of the network's output for each unit of squared error in a node with weights, and for
+    /// each unit of noise relative to the node's own power.
+    pub fn noise_cost(&self, node: usize) -> (f64, f64) {
+        let weight = self.sensitivity[node];
+        let node = &self.graph.nodes[node];
+        let (Some(shape), Some(linear)) = (LayerShape::of(&node.op), node.op.linear()) else {
+            return (weight, 0.0);
+        };
+        let taps = TapStatistics::new(self.graph, &self.source.statistics, node, shape);
+        (weight, weight * taps.output_variance(shape, linear))
+    }
+
+    /// A package whose weights are all zero: what every package of the network has beside codes.
+    ///
+    /// # Errors
+    /// A network that the format cannot hold.
+    pub fn frame(&self) -> Result<Vec<u8>, Error> {
+        package::write(&self.empty(), &self.description)
+    }
+
     /// Bytes that every package of the network has beside codes.
     fn fixed(&self) -> Result<usize, Error> {
-        Ok(package::write(&self.empty(), &self.description)?.len())
+        Ok(self.frame()?.len())
     }
 
     /// Per node: what a unit of squared error in it costs at the network's output.

@@ -15,6 +15,7 @@ pub mod output;
 mod pack;
 mod report;
 mod run;
+mod sensitivity;
 pub mod size;
 
 use crate::Error;
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Inspect(inspect::Args),
+    Sensitivity(sensitivity::Args),
     Pack(pack::Args),
     Eval(eval::Args),
     Run(run::Args),
@@ -46,6 +48,7 @@ impl Command {
     fn run(self) -> Result<(), Error> {
         match self {
             Self::Inspect(args) => args.run(),
+            Self::Sensitivity(args) => args.run(),
             Self::Pack(args) => args.run(),
             Self::Eval(args) => args.run(),
             Self::Run(args) => args.run(),
