@@ -18,6 +18,7 @@ pub mod progress;
 pub mod prune;
 pub mod quantize;
 pub mod report;
+pub mod sensitivity;
 pub mod study;
 
 pub use error::Error;

@@ -3,11 +3,11 @@
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::{DeadChannels, Graph, remove_dead_channels};
 use crate::package::{self, Description};
-use crate::plan::{self, Allocation};
+use crate::plan::{self, Allocation, Layer};
 use crate::progress::Progress;
 use crate::prune::Pruning;
 use crate::quantize::{self, Aim, Finest, QuantizedGraph, QuantizedLinear, Steps};
-use crate::study::{Knowledge, Library};
+use crate::study::{Knowledge, Cache};
 use crate::{Error, import};
 use edgeprune_format::manifest::Calibration;
 use std::path::Path;
@@ -46,13 +46,14 @@ pub fn pack(
     goal: Goal,
     samples: &Dataset,
     spec: Option<&InputSpec>,
+    cache: &Cache,
     progress: &Progress,
 ) -> Result<Packed, Error> {
     let source = Source::new(import::load(model)?, samples)?;
     let study = if goal == Goal::default() {
         Study::unranked(&source, spec, progress)?
     } else {
-        Study::new(&source, goal.pruning, spec, progress)?
+        Study::new(&source, goal.pruning, spec, cache, progress)?
     };
     study.pack(goal.max_size)
 }
@@ -88,6 +89,19 @@ impl<'a> Source<'a> {
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
+
+    /// Number of samples; 0 if they are made up.
+    pub fn samples(&self) -> usize {
+        match self.calibration {
+            Calibration::Synthetic => 0,
+            Calibration::Samples(count) => count as usize,
+        }
+    }
+
+    /// The channels that were removed from it.
+    pub fn dead(&self) -> &DeadChannels {
+        &self.dead
+    }
 }
 
 fn calibration(samples: &Dataset) -> Calibration {
@@ -117,39 +131,25 @@ pub struct Study<'a> {
 }
 
 impl<'a> Study<'a> {
-    /// Measures what every layer costs at every level, and prunes.
+    /// Measures what every layer costs at every level, and prunes; or reads it in `cache`, if the same
+    /// network was studied before on the same samples.
     ///
     /// # Errors
     /// A sample that cannot be read, or activations that are not finite.
     pub fn new(
-        source: &'a Source<'_>,
+        source: &'a Source<'a>,
         pruning: Option<Pruning>,
         spec: Option<&'a InputSpec>,
+        cache: &Cache,
         progress: &'a Progress,
     ) -> Result<Self, Error> {
-        let knowledge = Knowledge::measure(source, pruning.as_ref(), progress)?;
-        Ok(Self::of(source, spec, progress, knowledge))
-    }
-
-    /// As [`Study::new`], but what was measured is kept in `library` for the next study of the same
-    /// network, samples and options.
-    ///
-    /// # Errors
-    /// As [`Study::new`].
-    pub fn in_library(
-        source: &'a Source<'_>,
-        pruning: Option<Pruning>,
-        spec: Option<&'a InputSpec>,
-        progress: &'a Progress,
-        library: &Library,
-    ) -> Result<Self, Error> {
-        let knowledge = library.knowledge(source, pruning.as_ref(), progress)?;
+        let knowledge = cache.knowledge(source, pruning.as_ref(), progress)?;
         Ok(Self::of(source, spec, progress, knowledge))
     }
 
     /// For a package of every layer's finest codes.
     fn unranked(
-        source: &'a Source<'_>,
+        source: &'a Source<'a>,
         spec: Option<&'a InputSpec>,
         progress: &'a Progress,
     ) -> Result<Self, Error> {
@@ -158,7 +158,7 @@ impl<'a> Study<'a> {
     }
 
     fn of(
-        source: &'a Source<'_>,
+        source: &'a Source<'a>,
         spec: Option<&'a InputSpec>,
         progress: &'a Progress,
         knowledge: Knowledge,
@@ -193,12 +193,46 @@ impl<'a> Study<'a> {
     /// # Errors
     /// A network that the format cannot hold.
     pub fn smallest(&self) -> Result<u64, Error> {
-        Ok((self.frame()? + plan::smallest(&self.knowledge.layers)) as u64)
+        Ok((self.frame()?.len() + plan::smallest(self.layers())) as u64)
     }
 
-    /// Bytes that every package of the network has beside codes and their scales.
-    fn frame(&self) -> Result<usize, Error> {
-        Ok(package::write(&self.empty(), &self.description)?.len())
+    /// The network and its samples.
+    pub fn source(&self) -> &'a Source<'a> {
+        self.source
+    }
+
+    /// Layers with weights, in order of execution, and their levels; losses are those of the network's
+    /// output.
+    pub fn layers(&self) -> &[Layer] {
+        &self.knowledge.layers
+    }
+
+    /// The level that is planned for each of [`Self::layers`] in a package of at most so many bytes,
+    /// before anything is quantized.
+    ///
+    /// # Errors
+    /// A budget that cannot be met.
+    pub fn choices(&self, max_size: u64) -> Result<Vec<usize>, Error> {
+        let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
+        let frame = self.frame()?.len();
+        plan::choose(self.layers(), max_size.saturating_sub(frame))
+            .ok_or_else(|| self.unreachable(max_size, frame))
+    }
+
+    /// Loss of the network's output for each unit of squared error in a layer, and for each unit of
+    /// noise relative to the layer's own power.
+    pub fn noise_cost(&self, layer: &Layer) -> (f64, f64) {
+        let weight = self.knowledge.sensitivity[layer.node];
+        (weight, weight * layer.power)
+    }
+
+    /// A package whose weights are all zero: what every package of the network has beside codes and
+    /// their scales.
+    ///
+    /// # Errors
+    /// A network that the format cannot hold.
+    pub fn frame(&self) -> Result<Vec<u8>, Error> {
+        package::write(&self.empty(), &self.description)
     }
 
     /// Quantizes and writes until the file meets the budget.
@@ -207,14 +241,14 @@ impl<'a> Study<'a> {
             return self.quantize(&mut Finest);
         };
         let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
-        let frame = self.frame()?;
-        let layers = &self.knowledge.layers;
+        let frame = self.frame()?.len();
+        let layers = self.layers();
         let mut budget = max_size.saturating_sub(frame);
         for _ in 0..ATTEMPTS {
             if plan::choose(layers, budget).is_none() {
                 break;
             }
-            let bytes = self.quantize(&mut Allocation::new(layers.clone(), budget))?;
+            let bytes = self.quantize(&mut Allocation::new(layers.to_vec(), budget))?;
             if bytes.len() <= max_size {
                 return Ok(bytes);
             }
@@ -254,10 +288,9 @@ impl<'a> Study<'a> {
     }
 
     fn unreachable(&self, max_size: usize, frame: usize) -> Error {
-        let smallest = frame + plan::smallest(&self.knowledge.layers);
+        let smallest = frame + plan::smallest(self.layers());
         let mut layers: Vec<(usize, &str)> = self
-            .knowledge
-            .layers
+            .layers()
             .iter()
             .filter_map(|layer| {
                 Some((

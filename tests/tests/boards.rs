@@ -10,6 +10,7 @@ use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::graph::{Layout, Port};
 use edgeprune::pack::{Goal, pack};
 use edgeprune::progress::Progress;
+use edgeprune::study::Cache;
 use edgeprune::{build, doctor, import};
 use edgeprune_boards::Board;
 use edgeprune_format::manifest::{Activation, DType, Op, Quantization, Window};
@@ -162,6 +163,7 @@ fn every_real_network_gives_the_hosts_bytes_on_every_core() -> TestResult {
             Goal::default(),
             &samples,
             spec.as_ref(),
+            &Cache::none(),
             &Progress::Silent,
         )?;
         fs::write(&package, &packed.bytes)?;

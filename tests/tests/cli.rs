@@ -207,6 +207,115 @@ fn the_imported_network_is_verified_against_the_reference() {
 }
 
 #[test]
+fn the_sensitivity_report_adds_up_in_every_form() {
+    let folder = Folder::new();
+    let command = format!("sensitivity model.onnx --calib calib.npy --max-size {BUDGET}");
+    let seen = folder.json(&format!("{command} --json --csv s.csv -o s.html"));
+    let layers = seen["layers"].as_array().unwrap();
+    let planned: u64 = layers
+        .iter()
+        .map(|layer| layer["plan"]["bytes"].as_u64().unwrap())
+        .sum();
+    let beside = seen["beside"]["bytes"].as_u64().unwrap();
+    assert_eq!(seen["planned_bytes"], planned + beside);
+    assert!(planned + beside <= BUDGET && planned + beside > BUDGET * 9 / 10);
+    assert!(seen["smallest_bytes"].as_u64() < seen["planned_bytes"].as_u64());
+    assert_eq!(seen["redundant"]["zero_weights"], serde_json::json!([]));
+    for layer in layers {
+        assert!(layer["sensitivity"].as_f64().unwrap() > 0.0, "{layer}");
+        assert_eq!(layer["levels"].as_array().unwrap().len(), 5);
+    }
+
+    let csv = fs::read_to_string(folder.path("s.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + layers.len());
+    let html = fs::read_to_string(folder.path("s.html")).unwrap();
+    assert!(html.contains("Bytes by layer") && html.ends_with("</html>\n"));
+    for outside in ["http:", "https:", "src=", "href=", "<script"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    let text = folder.run(&command);
+    let text = String::from_utf8_lossy(&text.stdout);
+    for part in [
+        "noise gain",
+        "whole file",
+        "holds the budget up",
+        "Free to remove",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+}
+
+#[test]
+fn nothing_below_the_smallest_package_of_the_sensitivity_report_can_be_packed() {
+    let folder = Folder::new();
+    let seen = folder.json("sensitivity model.onnx --calib calib.npy --calib-samples 16 --json");
+    assert_eq!(seen["calibration_samples"], 16);
+    assert!(seen["planned_bytes"].is_null() && seen["layers"][0]["plan"].is_null());
+    let below = seen["smallest_bytes"].as_u64().unwrap() - 1;
+    for command in ["sensitivity", "pack"] {
+        folder.refuse(
+            &format!(
+                "{command} model.onnx --calib calib.npy --calib-samples 16 --max-size {below}"
+            ),
+            1,
+            "smallest",
+        );
+    }
+}
+
+#[test]
+fn a_sensitivity_report_that_cannot_be_made_is_refused() {
+    let folder = Folder::new();
+    for (arguments, code, what) in [
+        ("sensitivity model.onnx", 2, "--calib"),
+        (
+            "sensitivity missing.onnx --calib calib.npy",
+            1,
+            "missing.onnx",
+        ),
+        (
+            "sensitivity model.onnx --calib missing.npy",
+            1,
+            "missing.npy",
+        ),
+        (
+            "sensitivity model.onnx --calib calib.npy --max-size 2kB --csv s.csv",
+            1,
+            "smallest",
+        ),
+        (
+            "sensitivity model.onnx --calib calib.npy --csv nowhere/s.csv",
+            1,
+            "nowhere/s.csv",
+        ),
+    ] {
+        folder.refuse(arguments, code, what);
+    }
+}
+
+#[test]
+fn entropy_coding_is_compared_with_xz_on_demand() {
+    let folder = Folder::new();
+    folder.json("pack model.onnx --calib calib.npy --max-size 30kB -o m.epk --json");
+    assert!(folder.json("inspect m.epk --json")["xz"].is_null());
+    let xz = &folder.json("inspect m.epk --xz --json")["xz"];
+    let sum = |field: &str| -> u64 {
+        let tensors = xz["tensors"].as_array().unwrap().iter();
+        tensors.map(|tensor| tensor[field].as_u64().unwrap()).sum()
+    };
+    assert_eq!(xz["coded_bytes"], sum("coded_bytes"));
+    assert_eq!(xz["xz_bytes"], sum("xz_bytes"));
+    assert!(sum("xz_bytes") > sum("coded_bytes") && sum("coded_bytes") > 20_000);
+    let text = folder.run("inspect m.epk --xz");
+    let text = String::from_utf8_lossy(&text.stdout);
+    assert!(
+        text.contains("xz -9") && text.contains("all entropy-coded"),
+        "{text}"
+    );
+    folder.refuse("inspect model.onnx --xz", 2, "model.onnx");
+}
+
+#[test]
 fn bad_models_are_refused() {
     let folder = Folder::new();
     let model = fs::read(folder.path("model.onnx")).unwrap();

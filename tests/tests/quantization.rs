@@ -109,14 +109,13 @@ fn quantized(graph: &Graph) -> (QuantizedGraph, Vec<Vec<Vec<f32>>>) {
     let statistics = calibrate::measure(graph, &dataset, &Progress::Silent).unwrap();
     let activations = plan_activations(graph, &statistics, &samples);
     let masks = vec![None; graph.nodes.len()];
-    let quantized = quantize(
-        graph,
-        activations,
-        &samples,
-        &masks,
-        &mut Finest,
-        &Progress::Silent,
-    );
+    let aim = Aim {
+        activations: &activations,
+        statistics: &run_dense(graph, &samples, |_, _| ()),
+        masks: &masks,
+        samples: &samples,
+    };
+    let quantized = quantize(graph, &aim, &mut Finest, &Progress::Silent);
     (quantized, samples)
 }
 
@@ -219,11 +218,13 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
     let dataset = Dataset::synthetic(8, None, &graph.inputs);
     let samples: Vec<_> = (0..8).map(|i| dataset.sample(i).unwrap()).collect();
     let statistics = calibrate::measure(&graph, &dataset, &Progress::Silent).unwrap();
+    let outputs = run_dense(&graph, &samples, |_, _| ());
     let sensitivity = vec![1.0; graph.nodes.len()];
     let evidence = Evidence {
         graph: &graph,
         statistics: &statistics,
         sensitivity: &sensitivity,
+        outputs: &outputs,
         samples: &samples,
     };
     let pruning = Pruning {
@@ -232,14 +233,13 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
     };
     let masks = evidence.masks(&pruning, &Progress::Silent);
     let activations = plan_activations(&graph, &statistics, &samples);
-    let quantized = quantize(
-        &graph,
-        activations,
-        &samples,
-        &masks,
-        &mut Finest,
-        &Progress::Silent,
-    );
+    let aim = Aim {
+        activations: &activations,
+        statistics: &outputs,
+        masks: &masks,
+        samples: &samples,
+    };
+    let quantized = quantize(&graph, &aim, &mut Finest, &Progress::Silent);
     let codes = || {
         quantized
             .layers

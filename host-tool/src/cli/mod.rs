@@ -6,6 +6,7 @@
 mod bench;
 mod board;
 mod build;
+mod cache;
 mod data;
 mod demo;
 mod doctor;
@@ -15,6 +16,7 @@ pub mod output;
 mod pack;
 mod report;
 mod run;
+mod sensitivity;
 pub mod size;
 
 use crate::Error;
@@ -32,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Inspect(inspect::Args),
+    Sensitivity(sensitivity::Args),
     Pack(pack::Args),
     Eval(eval::Args),
     Run(run::Args),
@@ -46,6 +49,7 @@ impl Command {
     fn run(self) -> Result<(), Error> {
         match self {
             Self::Inspect(args) => args.run(),
+            Self::Sensitivity(args) => args.run(),
             Self::Pack(args) => args.run(),
             Self::Eval(args) => args.run(),
             Self::Run(args) => args.run(),

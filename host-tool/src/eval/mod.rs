@@ -112,6 +112,7 @@ mod tests {
     use crate::dataset::InputSpec;
     use crate::import;
     use crate::pack::{Goal, pack};
+    use crate::study::Cache;
     use std::path::{Path, PathBuf};
 
     fn demo(file: &str) -> PathBuf {
@@ -132,7 +133,7 @@ mod tests {
         let labels = demo("test_labels.npy");
         let test = open("test_images.npy", Some(&labels)).limit(60);
         let goal = Goal::default();
-        let packed = pack(&model, goal, &calibration, spec.as_ref(), &Progress::Silent).unwrap();
+        let packed = pack(&model, goal, &calibration, spec.as_ref(), &Cache::none(), &Progress::Silent).unwrap();
         (packed.bytes, graph, test)
     }
 

@@ -8,6 +8,7 @@ mod dead;
 mod execute;
 mod gradient;
 mod patches;
+mod redundant;
 mod validate;
 
 pub use channels::Channels;
@@ -17,6 +18,7 @@ pub use execute::{evaluate, evaluate_into, run, run_with};
 pub use gradient::{activations, backward, weight_gradient};
 pub(crate) use patches::POINT;
 pub use patches::Patches;
+pub use redundant::{Redundant, SameChannels, SameWeights, find_redundant};
 
 pub use edgeprune_format::manifest::{
     Activation, BinaryKind, Layout, ResizeCoordinates, ResizeKind, UnaryKind, Window,

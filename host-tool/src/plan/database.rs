@@ -87,6 +87,7 @@ fn rank(
     let trial = Trial::new(graph, index, shape, &taps, &fit, judge.power(), &levels);
     let layer = Layer {
         node: index,
+        power: judge.power(),
         levels,
     };
     Some((layer, trial))

@@ -34,6 +34,8 @@ pub struct Level {
 pub struct Layer {
     /// Index of the node.
     pub node: usize,
+    /// Sum of the variances of its output channels.
+    pub power: f64,
     /// The levels.
     pub levels: Vec<Level>,
 }

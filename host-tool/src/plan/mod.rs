@@ -94,7 +94,11 @@ mod tests {
                 loss,
             });
         }
-        Layer { node, levels }
+        Layer {
+            node,
+            power: 1.0,
+            levels,
+        }
     }
 
     fn total(layers: &[Layer], chosen: &[usize]) -> (usize, f64) {

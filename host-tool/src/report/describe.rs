@@ -5,9 +5,10 @@ use crate::Error;
 use crate::dataset::InputSpec;
 use crate::graph::Port;
 use edgeprune_format::manifest::{
-    DType, Encoding, Linear, Node, Quantization, Storage, Tensor, TensorId,
+    DType, Encoding, Linear, Node, Op, Quantization, Storage, Tensor, TensorId,
 };
 use edgeprune_format::{Container, Manifest, rans};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// A package's file, with the checks of the format done. The runtime's own checks come when a
@@ -142,6 +143,43 @@ impl<'a> Description<'a> {
         Ok(codes)
     }
 
+    /// The entropy-coded tensors, in the order of the tensor table.
+    ///
+    /// # Errors
+    /// As [`Self::pack`].
+    pub fn coded(&self) -> Result<Vec<Coded>, Error> {
+        let names = self.names();
+        let tensors = (0..).zip(self.manifest.tensors());
+        tensors
+            .filter(|(_, tensor)| encoding(tensor) == "rans")
+            .map(|(id, tensor)| {
+                let (name, what) = names.get(&id).copied().unwrap_or_default();
+                Ok(Coded {
+                    name: name.to_owned(),
+                    what,
+                    codes: self.codes(id, &tensor)?,
+                    bytes: stored(&tensor),
+                })
+            })
+            .collect()
+    }
+
+    /// For each constant of single bytes: the node that reads it, and what it is.
+    fn names(&self) -> HashMap<TensorId, (&'a str, &'static str)> {
+        let mut names = HashMap::new();
+        for node in self.manifest.nodes() {
+            if let Some(linear) = node.op.linear() {
+                names.insert(linear.weights, (node.name, "weights"));
+            }
+            if let Op::Table { table } = node.op {
+                names.insert(table, (node.name, "table"));
+            }
+        }
+        let labels = self.manifest.head.labels;
+        names.extend(labels.map(|id| (id, ("", "class names"))));
+        names
+    }
+
     fn count(&self, id: TensorId, tensor: &Tensor) -> Result<Count, Error> {
         if tensor.dtype == DType::I8 {
             let codes = self.codes(id, tensor)?;
@@ -199,6 +237,19 @@ impl<'a> Description<'a> {
             })
             .collect()
     }
+}
+
+/// An entropy-coded tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coded {
+    /// Name of the node that reads it; empty for class names.
+    pub name: String,
+    /// `weights`, `table` or `class names`.
+    pub what: &'static str,
+    /// Its elements.
+    pub codes: Vec<i8>,
+    /// Bytes in the file.
+    pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Default)]

@@ -2,6 +2,7 @@
 
 use super::{Report, Variant};
 use crate::cli::output::{human_bytes, human_count, table};
+use crate::graph::{Redundant, SameChannels, SameWeights};
 
 /// Tables of packages, boards and the layers that lose most.
 pub fn render(report: &Report) -> String {
@@ -108,6 +109,33 @@ fn losses(variants: &[&Variant]) -> Option<String> {
 pub(super) fn share_of_source(variant: &Variant) -> Option<f64> {
     let source = variant.source_bytes().filter(|&bytes| bytes > 0)?;
     Some(100.0 * variant.package_bytes as f64 / source as f64)
+}
+
+/// A line for each repetition and each layer of zeros.
+pub(crate) fn redundant(found: &Redundant) -> Vec<String> {
+    let mut lines: Vec<String> = found.same_weights.iter().map(same_weights).collect();
+    lines.extend(found.same_channels.iter().map(same_channels));
+    let zeros = found.zero_weights.iter();
+    lines.extend(zeros.map(|name| format!("{name}: all weights are zero")));
+    lines
+}
+
+fn same_weights(same: &SameWeights) -> String {
+    format!(
+        "{}: the same weights, {} too many in int8",
+        same.layers.join(", "),
+        human_bytes(same.bytes)
+    )
+}
+
+fn same_channels(same: &SameChannels) -> String {
+    format!(
+        "{}: {} of {} output channels repeat another, {} too many in int8",
+        same.layer,
+        same.copies(),
+        same.channels,
+        human_bytes(same.bytes)
+    )
 }
 
 pub(super) fn none() -> String {

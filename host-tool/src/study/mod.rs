@@ -1,10 +1,10 @@
 //! What is known of a network once it was measured on samples: all that a package needs beside its
-//! budget. A [`Library`] keeps it on disk, so that the next budget takes no measuring.
+//! budget. A [`Cache`] keeps it on disk, so that the next budget takes no measuring.
 
 mod bits;
-mod library;
+mod cache;
 
-pub use library::Library;
+pub use cache::Cache;
 
 use crate::Error;
 use crate::calibrate::{self, ChannelSums, Statistics};

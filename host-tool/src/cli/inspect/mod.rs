@@ -2,6 +2,7 @@
 
 mod model;
 mod package;
+mod xz;
 
 use super::data::{DATA_HELP, read};
 use super::output;
@@ -10,9 +11,9 @@ use std::path::PathBuf;
 
 /// Show what a model or a package holds.
 ///
-/// A model (ONNX, TFLite): inputs, outputs, parameters, multiply-accumulates, dead channels, each
-/// layer, and what of it can run in int8. A package (.epk): each layer with its encoding, bytes and
-/// density, the memory it needs, and how it was calibrated.
+/// A model (ONNX, TFLite): inputs, outputs, parameters, multiply-accumulates, dead channels, weights
+/// that are there twice, each layer, and what of it can run in int8. A package (.epk): each layer with
+/// its encoding, bytes and density, the memory it needs, and how it was calibrated.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DATA_HELP)]
 pub(super) struct Args {
@@ -32,6 +33,10 @@ pub(super) struct Args {
     /// Samples that --verify runs.
     #[arg(long, value_name = "N", default_value_t = 4, requires = "verify", value_parser = super::at_least_one)]
     samples: usize,
+    /// Beside the bytes of each entropy-coded tensor, show what `xz -9` makes of the same codes, one
+    /// stream a tensor (packages only).
+    #[arg(long, conflicts_with = "verify")]
+    xz: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -45,8 +50,12 @@ impl Args {
                 let cause = "--verify compares a model's import with the model; score a package with `edgeprune eval --against`";
                 return Err(Error::Usage(cause.into()));
             }
-            let seen = package::inspect(&self.file, &bytes)?;
+            let seen = package::inspect(&self.file, &bytes, self.xz)?;
             return self.print(&seen, package::text);
+        }
+        if self.xz {
+            let cause = "--xz compares a package's coding with xz's, and this is no package: make one with `edgeprune pack`";
+            return Err(Error::Usage(format!("{}: {cause}", self.file.display())));
         }
         drop(bytes);
         let graph = crate::import::load(&self.file)?;

@@ -4,8 +4,9 @@ use crate::Error;
 use crate::cli::data::spec_of_model;
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::Dataset;
-use crate::graph::{Graph, Node, Op, Port, remove_dead_channels};
+use crate::graph::{Graph, Node, Op, Port, Redundant, find_redundant, remove_dead_channels};
 use crate::import::{Reference, Verification, compare};
+use crate::report::text::redundant;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -23,6 +24,8 @@ pub(super) struct Model {
     int8_macs: f64,
     operators: BTreeMap<&'static str, usize>,
     dead_channels: usize,
+    /// Weights that are there twice, and layers of zeros.
+    redundant: Redundant,
     layers: Vec<Layer>,
     pub(super) verification: Option<Verified>,
 }
@@ -94,6 +97,7 @@ pub(super) fn inspect(graph: &Graph) -> Model {
         int8_macs: in_int8 as f64 / macs.max(1) as f64,
         operators,
         dead_channels: dead.removed,
+        redundant: find_redundant(graph),
         layers,
         verification: None,
     }
@@ -182,6 +186,9 @@ pub(super) fn text(model: &Model) -> String {
     );
     text += &format!("  operators  {}\n", operators.join(", "));
     text += &format!("  dead       {}\n", dead(model));
+    for line in redundant(&model.redundant) {
+        text += &format!("  redundant  {line}\n");
+    }
     if let Some(verified) = &model.verification {
         text += &format!("  verified   {}\n", verification(verified));
     }

@@ -1,11 +1,12 @@
 //! What a package holds.
 
+use super::xz::Comparison;
 use crate::Error;
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::InputSpec;
 use crate::eval::Opened;
 use crate::report::describe::Description;
-use crate::report::record::Pack;
+use crate::report::record::{Pack, PackLayer};
 use edgeprune_format::manifest::{Calibration, Preprocess, Resize};
 use serde::Serialize;
 use std::path::Path;
@@ -25,6 +26,8 @@ pub(super) struct Inspected {
     classes: usize,
     macs: u64,
     nodes: Vec<NodeRow>,
+    /// What xz makes of the same codes; `null` without `--xz`.
+    xz: Option<Comparison>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,7 +56,8 @@ struct NodeRow {
     macs: u64,
 }
 
-pub(super) fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspected, Error> {
+/// `xz`: also compress every entropy-coded tensor with xz.
+pub(super) fn inspect(path: &Path, bytes: &[u8], xz: bool) -> Result<Inspected, Error> {
     let opened = Opened::new(path, bytes)?;
     let description = Description::of(path, bytes)?;
     let head = &description.manifest.head;
@@ -77,6 +81,7 @@ pub(super) fn inspect(path: &Path, bytes: &[u8]) -> Result<Inspected, Error> {
         preprocess: spec.map(|spec: InputSpec| spec.preprocess),
         macs: nodes.iter().map(|node| node.macs).sum(),
         nodes,
+        xz: xz.then(|| Comparison::of(&description)).transpose()?,
     })
 }
 
@@ -186,7 +191,7 @@ pub(super) fn text(seen: &Inspected) -> String {
         pack.removed_channels
     );
     text += &format!("  SHA-256     {}\n\n", pack.identity.package_hash);
-    text + &layers(pack)
+    text + &layers(pack, seen.xz.as_ref())
 }
 
 fn arena(seen: &Inspected) -> String {
@@ -216,30 +221,34 @@ fn preprocess(preprocess: &Preprocess) -> String {
     )
 }
 
-fn layers(pack: &Pack) -> String {
-    let rows: Vec<Vec<String>> = pack
-        .layers
-        .iter()
-        .map(|layer| {
-            vec![
-                layer.name.clone(),
-                layer.encoding.clone(),
-                human_bytes(layer.bytes),
-                format!("{:.2}", layer.bits_per_weight),
-                format!("{:.1} %", 100.0 * layer.density),
-                if layer.kept_float { "f32" } else { "int8" }.to_owned(),
-            ]
-        })
-        .collect();
-    table(
-        &[
-            "layer",
-            "encoding",
-            "bytes",
-            "bits per weight",
-            "non-zero",
-            "runs in",
-        ],
-        &rows,
-    )
+fn layers(pack: &Pack, xz: Option<&Comparison>) -> String {
+    let mut header = vec![
+        "layer",
+        "encoding",
+        "bytes",
+        "bits per weight",
+        "non-zero",
+        "runs in",
+    ];
+    let mut rows: Vec<Vec<String>> = pack.layers.iter().map(layer).collect();
+    let Some(xz) = xz else {
+        return table(&header, &rows);
+    };
+    header.extend(["codes", "xz -9"]);
+    for row in &mut rows {
+        row.extend(xz.cells(&row[0]));
+    }
+    rows.extend(xz.sums(header.len()));
+    table(&header, &rows) + &format!("\n{}\n", xz.total())
+}
+
+fn layer(layer: &PackLayer) -> Vec<String> {
+    vec![
+        layer.name.clone(),
+        layer.encoding.clone(),
+        human_bytes(layer.bytes),
+        format!("{:.2}", layer.bits_per_weight),
+        format!("{:.1} %", 100.0 * layer.density),
+        if layer.kept_float { "f32" } else { "int8" }.to_owned(),
+    ]
 }

@@ -2,7 +2,10 @@
 
 mod chart;
 mod sections;
+mod sensitivity;
 mod style;
+
+pub use sensitivity::render as sensitivity;
 
 use super::Report;
 
@@ -19,6 +22,11 @@ pub fn render(report: &Report) -> String {
         .iter()
         .map(|(name, variants)| sections::model(name, variants))
         .collect();
+    page(&title, &body)
+}
+
+/// A document around the content of its `main`.
+fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -27,7 +35,7 @@ pub fn render(report: &Report) -> String {
          <span class=\"soft\">report</span></header>\n<main>\n{body}</main>\n\
          <footer>Written by edgeprune {version}. Sizes are in powers of ten: 1 kB is 1,000 bytes.\
          </footer>\n</body>\n</html>\n",
-        title = escape(&title),
+        title = escape(title),
         style = style::CSS,
         version = env!("CARGO_PKG_VERSION"),
     )

@@ -23,7 +23,7 @@ pub(super) fn model(name: &str, variants: &[&Variant]) -> String {
     html + "</section>\n"
 }
 
-fn card(title: &str, explanation: &str, body: &str) -> String {
+pub(super) fn card(title: &str, explanation: &str, body: &str) -> String {
     let explanation = match explanation {
         "" => String::new(),
         text => format!("<p class=\"soft\">{text}</p>\n"),
@@ -103,7 +103,7 @@ fn tiles(variants: &[&Variant]) -> String {
     format!("<div class=\"tiles\">\n{tiles}</div>\n")
 }
 
-fn tile(value: &str, what: &str) -> String {
+pub(super) fn tile(value: &str, what: &str) -> String {
     format!(
         "<div class=\"tile\"><b>{}</b><span>{}</span></div>\n",
         escape(value),
@@ -113,7 +113,7 @@ fn tile(value: &str, what: &str) -> String {
 
 /// A table; cells are text, the first of each row a heading. Columns of words are to the left,
 /// of numbers to the right.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let classes: Vec<&str> = (0..header.len())
         .map(|column| class(rows, column))
         .collect();

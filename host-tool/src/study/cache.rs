@@ -16,14 +16,21 @@ const MOST_FILES: usize = 64;
 /// A folder of measurements. Every file is named by a hash over the network, the samples as the network
 /// gets them, the options and the tool's version: none is ever out of date.
 #[derive(Clone, Debug)]
-pub struct Library {
+pub struct Cache {
     folder: Option<PathBuf>,
 }
 
-impl Library {
-    /// In a folder, which is made when it is needed; without one nothing is kept.
-    pub fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder }
+impl Cache {
+    /// In a folder, which is made when it is needed.
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder: Some(folder),
+        }
+    }
+
+    /// Keeps nothing.
+    pub fn none() -> Self {
+        Self { folder: None }
     }
 
     /// The knowledge of a network: read, or measured and kept. A file that cannot be read is measured
