@@ -18,5 +18,6 @@ pub mod progress;
 pub mod prune;
 pub mod quantize;
 pub mod report;
+pub mod tradeoff;
 
 pub use error::Error;

@@ -6,6 +6,7 @@
 mod bench;
 mod board;
 mod build;
+mod curve;
 mod data;
 mod demo;
 mod doctor;
@@ -34,6 +35,7 @@ enum Command {
     Inspect(inspect::Args),
     Pack(pack::Args),
     Eval(eval::Args),
+    Curve(curve::Args),
     Run(run::Args),
     Bench(bench::Args),
     Build(build::Args),
@@ -48,6 +50,7 @@ impl Command {
             Self::Inspect(args) => args.run(),
             Self::Pack(args) => args.run(),
             Self::Eval(args) => args.run(),
+            Self::Curve(args) => args.run(),
             Self::Run(args) => args.run(),
             Self::Bench(args) => args.run(),
             Self::Build(args) => args.run(),

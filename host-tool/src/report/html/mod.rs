@@ -1,8 +1,11 @@
 //! The report as one HTML file that needs nothing else: no script, no font, no network.
 
 mod chart;
+mod curve;
 mod sections;
 mod style;
+
+pub use curve::curve;
 
 use super::Report;
 
@@ -19,6 +22,11 @@ pub fn render(report: &Report) -> String {
         .iter()
         .map(|(name, variants)| sections::model(name, variants))
         .collect();
+    page(&title, &body)
+}
+
+/// A document; `title` is text, `body` is HTML.
+fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -27,7 +35,7 @@ pub fn render(report: &Report) -> String {
          <span class=\"soft\">report</span></header>\n<main>\n{body}</main>\n\
          <footer>Written by edgeprune {version}. Sizes are in powers of ten: 1 kB is 1,000 bytes.\
          </footer>\n</body>\n</html>\n",
-        title = escape(&title),
+        title = escape(title),
         style = style::CSS,
         version = env!("CARGO_PKG_VERSION"),
     )

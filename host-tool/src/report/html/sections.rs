@@ -1,6 +1,6 @@
 //! The parts of a model's report: what it is, how small, how accurate, how fast, layer by layer.
 
-use super::chart::{self, Bar, Point, Row};
+use super::chart::{self, Axis, Bar, Plot, Point, Row};
 use super::escape;
 use crate::cli::output::{human_bytes, human_count};
 use crate::report::Variant;
@@ -23,7 +23,7 @@ pub(super) fn model(name: &str, variants: &[&Variant]) -> String {
     html + "</section>\n"
 }
 
-fn card(title: &str, explanation: &str, body: &str) -> String {
+pub(super) fn card(title: &str, explanation: &str, body: &str) -> String {
     let explanation = match explanation {
         "" => String::new(),
         text => format!("<p class=\"soft\">{text}</p>\n"),
@@ -103,7 +103,7 @@ fn tiles(variants: &[&Variant]) -> String {
     format!("<div class=\"tiles\">\n{tiles}</div>\n")
 }
 
-fn tile(value: &str, what: &str) -> String {
+pub(super) fn tile(value: &str, what: &str) -> String {
     format!(
         "<div class=\"tile\"><b>{}</b><span>{}</span></div>\n",
         escape(value),
@@ -113,7 +113,7 @@ fn tile(value: &str, what: &str) -> String {
 
 /// A table; cells are text, the first of each row a heading. Columns of words are to the left,
 /// of numbers to the right.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let classes: Vec<&str> = (0..header.len())
         .map(|column| class(rows, column))
         .collect();
@@ -203,23 +203,32 @@ fn accuracy(variants: &[&Variant]) -> String {
         samples.unwrap_or(0)
     );
     let x_text = |x: f64| human_bytes(x as u64);
+    let plot = Plot {
+        label: "accuracy against size",
+        points: &points,
+        reference: original,
+        x: Axis::FromZero,
+    };
     card(
         "Accuracy against size",
         &explanation,
-        &chart::scatter(&points, original, x_text, per_cent),
+        &chart::scatter(&plot, x_text, per_cent),
     )
 }
 
 fn points(variants: &[&Variant], score: impl Fn(&Variant) -> Option<f64>) -> Vec<Point> {
     variants
         .iter()
-        .filter_map(|variant| {
+        .enumerate()
+        .filter_map(|(series, variant)| {
             let y = score(variant)?;
             Some(Point {
                 x: variant.package_bytes as f64,
                 y,
                 name: variant.label.clone(),
                 text: format!("{}, {}", human_bytes(variant.package_bytes), per_cent(y)),
+                series,
+                is_named: true,
             })
         })
         .collect()
