@@ -4,7 +4,7 @@ use super::data::{DATA_HELP, EvalArgs, spec_of_model};
 use super::output::{self, human_bytes, note, table};
 use super::size;
 use crate::dataset::{Dataset, InputSpec};
-use crate::graph::Port;
+use crate::graph::{Graph, Port};
 use crate::pack::{Goal, Packed, pack};
 use crate::progress::Progress;
 use crate::prune::{Criterion, Pattern, Pruning, Schedule, Scope};
@@ -93,29 +93,15 @@ impl Args {
         let pruning = self.pruning()?;
         self.check_eval()?;
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
-        let spec = spec.as_ref();
-        let inputs = import::load(&self.model)?.inputs;
-        let evaluation = self.eval.open(spec, &inputs)?;
-        let samples = self.samples(spec, &inputs)?;
-        let (packed, loss) = match self.max_drop {
-            Some(points) => {
-                let goal = MaxDrop { points, pruning };
-                let samples = Samples {
-                    calibration: &samples,
-                    evaluation: evaluation.as_ref(),
-                    spec,
-                };
-                self.pack_within(goal, samples)?
-            }
-            None => {
-                let goal = Goal {
-                    max_size: self.max_size,
-                    pruning,
-                };
-                let packed = pack(&self.model, goal, &samples, spec, &Progress::Terminal)?;
-                (packed, None)
-            }
+        let graph = import::load(&self.model)?;
+        let evaluation = self.eval.open(spec.as_ref(), &graph.inputs)?;
+        let calibration = self.samples(spec.as_ref(), &graph.inputs)?;
+        let samples = Samples {
+            calibration: &calibration,
+            evaluation: evaluation.as_ref(),
+            spec: spec.as_ref(),
         };
+        let (packed, loss) = self.pack(&graph, pruning, samples)?;
         let path = self.output.unwrap_or_else(|| default_output(&self.model));
         output::write_file(&path, &packed.bytes)?;
         let mut record = record(&path, &packed)?;
@@ -123,7 +109,33 @@ impl Args {
         if self.json {
             return output::print_json(&record);
         }
-        output::print(&text(&record, &samples))
+        output::print(&text(&record, &calibration))
+    }
+
+    fn pack(
+        &self,
+        graph: &Graph,
+        pruning: Option<Pruning>,
+        samples: Samples<'_>,
+    ) -> Result<(Packed, Option<Loss>), Error> {
+        let progress = &Progress::Terminal;
+        if let Some(points) = self.max_drop {
+            let goal = MaxDrop { points, pruning };
+            let (packed, loss) = pack_within(graph, goal, samples, progress)?;
+            return Ok((packed, Some(loss)));
+        }
+        let goal = Goal {
+            max_size: self.max_size,
+            pruning,
+        };
+        let packed = pack(
+            &self.model,
+            goal,
+            samples.calibration,
+            samples.spec,
+            progress,
+        )?;
+        Ok((packed, None))
     }
 
     /// Scores serve --max-drop alone: without it, --eval would be ignored.
@@ -134,16 +146,6 @@ impl Args {
             ));
         }
         Ok(())
-    }
-
-    fn pack_within(
-        &self,
-        goal: MaxDrop,
-        samples: Samples<'_>,
-    ) -> Result<(Packed, Option<Loss>), Error> {
-        let graph = import::load(&self.model)?;
-        let (packed, loss) = pack_within(&graph, goal, samples, &Progress::Terminal)?;
-        Ok((packed, Some(loss)))
     }
 
     fn pruning(&self) -> Result<Option<Pruning>, Error> {
@@ -229,7 +231,7 @@ fn text(record: &Pack, samples: &Dataset) -> String {
 
 fn lost(loss: Loss) -> String {
     format!(
-        "{} on {} samples, at most {} allowed; the smallest of {} packages that keeps to it\n",
+        "{} on {} samples, at most {} allowed; the smallest that keeps to it of {} packages made\n",
         loss.words(),
         loss.samples,
         loss.allowed,

@@ -11,11 +11,12 @@ use crate::pack::{Source, Study};
 use crate::progress::Progress;
 use crate::report::describe::Description;
 use crate::report::record::{Curve, CurvePoint, Eval, Metric};
+use std::collections::VecDeque;
 use std::path::Path;
 
 /// Share of the range, by the logarithm, that an even choice leaves out at its small end: nothing is
 /// left of a network in the least bytes that its package can have.
-const USELESS: f64 = 0.125;
+const USELESS: f64 = 0.25;
 
 /// The sizes of a curve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,9 +70,15 @@ fn given(trials: Trials<'_>, mut sizes: Vec<u64>) -> Result<Vec<Trial>, Error> {
 fn even(trials: Trials<'_>, count: usize) -> Result<Vec<Trial>, Error> {
     let largest = trials.run(None)?;
     say(trials.progress, &largest);
+    let low = above(trials.study.smallest()?, largest.bytes());
     let mut tried: Vec<Trial> = Vec::new();
-    for size in spaced(trials.study.smallest()?, largest.bytes(), count) {
-        if let Some(trial) = trials.run_if_it_fits(size)? {
+    let mut limits = spaced(low, largest.bytes(), count);
+    while let Some(limit) = limits.pop_front() {
+        if let Some(trial) = trials.run_if_it_fits(limit)? {
+            if tried.is_empty() {
+                limits = spaced(limit, largest.bytes(), count);
+                limits.pop_front();
+            }
             say(trials.progress, &trial);
             tried.push(trial);
         }
@@ -81,14 +88,18 @@ fn even(trials: Trials<'_>, count: usize) -> Result<Vec<Trial>, Error> {
     Ok(tried)
 }
 
-/// Limits between `smallest` and `largest`, without the latter, evenly spaced by the logarithm.
-fn spaced(smallest: u64, largest: u64, count: usize) -> Vec<u64> {
+/// Where a curve begins that reaches from `smallest` to `largest`.
+fn above(smallest: u64, largest: u64) -> u64 {
     let range = largest as f64 / smallest.max(1) as f64;
+    (smallest as f64 * range.powf(USELESS)).round() as u64
+}
+
+/// `count - 1` limits from `low` to `high`, without the latter, evenly spaced by the logarithm.
+fn spaced(low: u64, high: u64, count: usize) -> VecDeque<u64> {
+    let ratio = high as f64 / low.max(1) as f64;
     let steps = count.saturating_sub(1);
-    let share = |i: usize| USELESS + (1.0 - USELESS) * i as f64 / steps as f64;
-    (0..steps)
-        .map(|i| (smallest as f64 * range.powf(share(i))).round() as u64)
-        .collect()
+    let limit = |i: usize| low as f64 * ratio.powf(i as f64 / steps as f64);
+    (0..steps).map(|i| limit(i).round() as u64).collect()
 }
 
 fn say(progress: &Progress, trial: &Trial) {
@@ -173,13 +184,17 @@ mod tests {
 
     #[test]
     fn sizes_are_spaced_by_their_ratio() {
-        let sizes = spaced(1_000, 256_000, 8);
-        assert_eq!(
-            sizes,
-            [2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000]
-        );
-        assert_eq!(spaced(1_000, 256_000, 2), [2_000]);
+        let sizes = spaced(1_000, 256_000, 9);
+        let expected = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000];
+        assert_eq!(sizes, expected);
+        assert_eq!(spaced(1_000, 256_000, 2), [1_000]);
         assert!(spaced(1_000, 256_000, 1).is_empty());
         assert!(spaced(0, 0, 3).iter().all(|&size| size == 0));
+    }
+
+    #[test]
+    fn a_curve_begins_above_the_smallest_size() {
+        assert_eq!(above(1_000, 256_000), 4_000);
+        assert_eq!(above(1_000, 1_000), 1_000);
     }
 }
