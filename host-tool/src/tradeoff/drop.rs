@@ -45,6 +45,12 @@ pub fn pack_within(
     Search::new(trials, goal.points).smallest()
 }
 
+/// A package that was tried, and what it loses.
+struct Candidate {
+    trial: Trial,
+    loss: Loss,
+}
+
 struct Search<'a> {
     trials: Trials<'a>,
     metric: Metric,
@@ -69,32 +75,38 @@ impl<'a> Search<'a> {
     }
 
     fn smallest(mut self) -> Result<(Packed, Loss), Error> {
-        let unlimited = self.trials.run(None)?;
-        let loss = self.judge(&unlimited)?;
-        if !loss.is_allowed() {
-            return Err(self.impossible(&unlimited, &loss));
+        let trial = self.trials.run(None)?;
+        let unlimited = self.judge(trial)?;
+        if !unlimited.loss.is_allowed() {
+            return Err(self.impossible(&unlimited));
         }
         let low = self.trials.study.smallest()?;
-        let start = (unlimited.bytes(), (unlimited, loss));
-        let (_, (trial, loss)) = bisect(low, start, |limit| self.attempt(limit))?;
+        let start = (unlimited.trial.bytes(), unlimited);
+        let (_, best) = bisect(low, start, |limit| self.attempt(limit))?;
         let trials = self.count;
-        Ok((trial.packed, Loss { trials, ..loss }))
+        Ok((
+            best.trial.packed,
+            Loss {
+                trials,
+                ..best.loss
+            },
+        ))
     }
 
     /// A package within `limit` bytes, if there is one and it does not lose too much.
-    fn attempt(&mut self, limit: u64) -> Result<Option<(u64, (Trial, Loss))>, Error> {
+    fn attempt(&mut self, limit: u64) -> Result<Option<(u64, Candidate)>, Error> {
         let Some(trial) = self.trials.run_if_it_fits(limit)? else {
             self.count += 1;
-            let limit = human_bytes(limit);
-            self.say(&format!("no package has at most {limit}"));
+            self.say(&format!("no package has at most {}", human_bytes(limit)));
             return Ok(None);
         };
-        let loss = self.judge(&trial)?;
-        Ok(loss.is_allowed().then(|| (trial.bytes(), (trial, loss))))
+        let candidate = self.judge(trial)?;
+        let is_allowed = candidate.loss.is_allowed();
+        Ok(is_allowed.then(|| (candidate.trial.bytes(), candidate)))
     }
 
     /// Measures what a package loses, and says so.
-    fn judge(&mut self, trial: &Trial) -> Result<Loss, Error> {
+    fn judge(&mut self, trial: Trial) -> Result<Candidate, Error> {
         self.count += 1;
         let loss = self.loss(&trial.eval)?;
         let verdict = if loss.is_allowed() {
@@ -104,7 +116,7 @@ impl<'a> Search<'a> {
         };
         let size = human_bytes(trial.bytes());
         self.say(&format!("{size}: {}: {verdict}", loss.words()));
-        Ok(loss)
+        Ok(Candidate { trial, loss })
     }
 
     fn say(&self, what: &str) {
@@ -131,7 +143,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn impossible(&self, trial: &Trial, loss: &Loss) -> Error {
+    fn impossible(&self, Candidate { trial, loss }: &Candidate) -> Error {
         Error::Budget(format!(
             "{}: even the package without a limit ({}) loses more than --max-drop {}: {} on {} samples; allow {:.2} \
              points or more, or calibrate on more samples",

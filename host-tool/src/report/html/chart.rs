@@ -153,6 +153,8 @@ pub(super) struct Plot<'a> {
     /// A dashed line and its name.
     pub(super) reference: Option<(f64, String)>,
     pub(super) x: Axis,
+    /// The y axis ends here at the latest.
+    pub(super) y_most: f64,
 }
 
 /// Points joined in their order, with a dashed line at the reference.
@@ -165,9 +167,9 @@ pub(super) fn scatter(
         label,
         points,
         reference,
-        x,
+        ..
     } = plot;
-    let scale = Scale::of(points, reference.as_ref().map(|(y, _)| *y), *x);
+    let scale = Scale::of(plot);
     let mut plot = String::new();
     for y in scale.y_ticks() {
         let at = scale.y(y);
@@ -275,8 +277,9 @@ struct Scale {
 }
 
 impl Scale {
-    fn of(points: &[Point], reference: Option<f64>, axis: Axis) -> Self {
-        let ys = || points.iter().map(|p| p.y).chain(reference);
+    fn of(plot: &Plot<'_>) -> Self {
+        let reference = plot.reference.as_ref().map(|(y, _)| *y);
+        let ys = || plot.points.iter().map(|p| p.y).chain(reference);
         let low = ys().fold(f64::INFINITY, f64::min);
         let high = ys().fold(f64::NEG_INFINITY, f64::max);
         let span = (high - low).max(1.0);
@@ -284,9 +287,9 @@ impl Scale {
         let bottom = ((low - 0.25 * span) / y_step).floor() * y_step;
         let top = ((high + 0.25 * span) / y_step).ceil() * y_step;
         Self {
-            axis,
-            x: x_ends(points, axis),
-            y: [bottom, top],
+            axis: plot.x,
+            x: x_ends(plot.points, plot.x),
+            y: [bottom, top.min(plot.y_most)],
             y_step,
         }
     }
@@ -378,6 +381,23 @@ mod tests {
         }
     }
 
+    fn plot(points: &[Point]) -> Plot<'_> {
+        Plot {
+            label: "",
+            points,
+            reference: None,
+            x: Axis::Logarithmic,
+            y_most: 100.0,
+        }
+    }
+
+    #[test]
+    fn the_y_axis_ends_at_what_is_possible() {
+        let shares = [90.0, 99.8].map(|y| Point { y, ..point(1e3) });
+        let scale = Scale::of(&plot(&shares));
+        assert_eq!(scale.y_ticks(), [85.0, 90.0, 95.0, 100.0]);
+    }
+
     #[test]
     fn the_largest_bar_fills_the_width() {
         let html = bars(&[row("a", 2.0), row("b", 8.0)]);
@@ -406,7 +426,7 @@ mod tests {
     #[test]
     fn a_logarithmic_axis_gives_equal_ratios_equal_room() {
         let points: Vec<Point> = [1e3, 1e4, 1e5].into_iter().map(point).collect();
-        let scale = Scale::of(&points, None, Axis::Logarithmic);
+        let scale = Scale::of(&plot(&points));
         let [a, b, c] = [1e3, 1e4, 1e5].map(|x| scale.x(x));
         assert!((c - b - (b - a)).abs() < 1e-9);
         assert!(a > 0.0 && c < 100.0);

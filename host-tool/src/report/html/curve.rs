@@ -57,7 +57,7 @@ fn chart_card(curve: &Curve, metric: Metric) -> String {
     let original = curve.original_top1.filter(|_| metric == Metric::Top1);
     let title = title(metric);
     let explanation = match curve.metric {
-        of if of == metric => format!("Each point is a package. {}.", escape(&knee(curve))),
+        of if of == metric => format!("Each point is a package; {}.", escape(&knee(curve))),
         _ => "The same packages; the knee is that of the first chart.".to_owned(),
     };
     let plot = Plot {
@@ -65,6 +65,10 @@ fn chart_card(curve: &Curve, metric: Metric) -> String {
         points: &points,
         reference: original.map(|top1| (top1, format!("original {}", metric.words(top1)))),
         x: Axis::Logarithmic,
+        y_most: match metric {
+            Metric::SqnrDb => f64::INFINITY,
+            _ => 100.0,
+        },
     };
     let y_text = |y: f64| match metric {
         Metric::SqnrDb => format!("{y:.1} dB"),

@@ -208,6 +208,7 @@ fn accuracy(variants: &[&Variant]) -> String {
         points: &points,
         reference: original,
         x: Axis::FromZero,
+        y_most: 100.0,
     };
     card(
         "Accuracy against size",
