@@ -39,7 +39,7 @@ pub enum Error {
         /// What is wrong, and the way out.
         cause: String,
     },
-    /// A size budget that the model cannot meet.
+    /// A budget of bytes or of accuracy that the model cannot meet.
     #[error("{0}")]
     Budget(String),
     /// Bytes that are not a valid package.

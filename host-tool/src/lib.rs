@@ -20,5 +20,6 @@ pub mod quantize;
 pub mod report;
 pub mod sensitivity;
 pub mod study;
+pub mod tradeoff;
 
 pub use error::Error;

@@ -7,7 +7,7 @@ use crate::plan::{self, Allocation, Layer};
 use crate::progress::Progress;
 use crate::prune::Pruning;
 use crate::quantize::{self, Aim, Finest, QuantizedGraph, QuantizedLinear, Steps};
-use crate::study::{Knowledge, Cache};
+use crate::study::{Cache, Knowledge};
 use crate::{Error, import};
 use edgeprune_format::manifest::Calibration;
 use std::path::Path;

@@ -1,11 +1,12 @@
-//! Progress of a long job: bars on a terminal, nothing in a pipe.
+//! Progress of a long job: bars on a terminal, nothing in a pipe; and lines for what is worth keeping.
 
+use crate::cli::output::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Bars on standard error where that is a terminal.
+    /// Bars on standard error where that is a terminal, lines wherever it goes.
     Terminal,
     /// Nothing.
     Silent,
@@ -27,6 +28,14 @@ impl Progress {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(name);
         Stage(bar)
+    }
+
+    /// Says a line that stays, between two stages.
+    pub fn say(&self, line: impl AsRef<str>) {
+        match self {
+            Self::Terminal => note(line),
+            Self::Silent => (),
+        }
     }
 }
 

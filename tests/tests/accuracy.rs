@@ -8,8 +8,8 @@ use edgeprune::eval::{self, Opened};
 use edgeprune::import;
 use edgeprune::pack::{Goal, pack};
 use edgeprune::progress::Progress;
-use edgeprune::study::Cache;
 use edgeprune::report::record::Eval;
+use edgeprune::study::Cache;
 use std::path::{Path, PathBuf};
 
 /// A network, what it is calibrated on and what it is scored on.
@@ -67,7 +67,15 @@ fn run(zoo: &Path, case: &Case, goal: Goal) -> Scored {
     )
     .unwrap()
     .spread(case.calibration_samples);
-    let packed = pack(&model, goal, &calibration, spec.as_ref(), &Cache::none(), &Progress::Silent).unwrap();
+    let packed = pack(
+        &model,
+        goal,
+        &calibration,
+        spec.as_ref(),
+        &Cache::none(),
+        &Progress::Silent,
+    )
+    .unwrap();
     if let Some(max_size) = goal.max_size {
         assert!(packed.bytes.len() as u64 <= max_size);
     }
@@ -214,9 +222,16 @@ fn the_same_model_data_and_goal_give_the_same_bytes_on_any_number_of_threads() {
             let samples =
                 Dataset::open(&zoo.join(RESNET_8.calibration), None, None, &inputs).unwrap();
             let goal = max_size(60_000);
-            pack(&model, goal, &samples.spread(32), None, &Cache::none(), &Progress::Silent)
-                .unwrap()
-                .bytes
+            pack(
+                &model,
+                goal,
+                &samples.spread(32),
+                None,
+                &Cache::none(),
+                &Progress::Silent,
+            )
+            .unwrap()
+            .bytes
         })
     };
     assert_eq!(packed(1), packed(3));

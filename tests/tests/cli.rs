@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 const BUDGET: u64 = 40_000;
 
-/// A folder with the demo network under names of the tests' own.
-struct Folder(TempDir);
+/// A folder with the demo network under names of the tests' own, and one for what is kept.
+struct Folder(TempDir, TempDir);
 
 impl Folder {
     fn new() -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
+        let folder = Self(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tool/demo");
         for (from, to) in [
             ("fashion_mnist.onnx", "model.onnx"),
@@ -36,6 +36,7 @@ impl Folder {
         Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
+            .env("EDGEPRUNE_CACHE", self.1.path())
             .output()
             .unwrap()
     }
@@ -145,6 +146,176 @@ fn every_budget_is_kept_and_an_impossible_one_says_what_is_possible() {
     fs::remove_file(folder.path("m.epk")).unwrap();
     folder.refuse(
         "pack model.onnx --calib calib.npy --max-size 3kB -o m.epk",
+        1,
+        "smallest",
+    );
+}
+
+const PACK: &str = "pack model.onnx --calib calib.npy -o m.epk --json";
+const LABELLED: &str = "--eval test.npy --eval-labels test_labels.npy";
+
+#[test]
+fn a_package_keeps_to_the_drop_that_is_allowed_and_is_smaller_for_it() {
+    let folder = Folder::new();
+    let mut last = folder.json(PACK)["package_bytes"].as_u64().unwrap();
+    for drop in [1.0, 8.0] {
+        let packed = folder.json(&format!("{PACK} --max-drop {drop} {LABELLED}"));
+        let bytes = packed["package_bytes"].as_u64().unwrap();
+        assert_eq!(fs::metadata(folder.path("m.epk")).unwrap().len(), bytes);
+        assert!(bytes < last, "{bytes} after {last}");
+        last = bytes;
+
+        let score = folder.json(
+            "eval m.epk --data test.npy --labels test_labels.npy --against model.onnx --json",
+        );
+        let (top1, original) = (&score["top1"], &score["original_top1"]);
+        let lost = original.as_f64().unwrap() - top1.as_f64().unwrap();
+        assert!(lost <= drop + 1e-9, "{lost} of {drop}");
+        let loss = &packed["loss"];
+        assert_eq!((&loss["packed"], &loss["original"]), (top1, original));
+        assert_eq!(loss["metric"], "top1");
+        assert_eq!(loss["samples"], 500);
+        assert!((loss["points"].as_f64().unwrap() - lost).abs() < 1e-9);
+        assert!(
+            (2..=13).contains(&loss["trials"].as_u64().unwrap()),
+            "{loss}"
+        );
+    }
+}
+
+#[test]
+fn without_labels_the_drop_is_one_of_agreement() {
+    let folder = Folder::new();
+    let output =
+        folder.run("pack model.onnx --calib calib.npy --max-drop 3 --eval test.npy -o m.epk");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("points lost on 500 samples, at most 3 allowed"),
+        "{text}"
+    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("trial 2: "));
+    let score = folder.json("eval m.epk --data test.npy --against model.onnx --json");
+    let agreement = score["agreement"].as_f64().unwrap();
+    assert!((97.0..100.0).contains(&agreement), "{agreement}");
+    assert!(
+        text.contains(&format!("agreement {agreement:.2} %")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_drop_that_no_package_keeps_to_says_which_one_can() {
+    let folder = Folder::new();
+    let options =
+        "pack model.onnx --calib calib.npy --calib-samples 1 --max-drop 0 --eval test.npy";
+    folder.refuse(options, 1, "loses more than --max-drop 0: agreement ");
+    folder.refuse(options, 1, "points or more");
+    fs::write(folder.path("far.csv"), "10\n".repeat(500)).unwrap();
+    folder.refuse(
+        "pack model.onnx --calib calib.npy --max-drop 1 --eval test.npy --eval-labels far.csv",
+        1,
+        "the network has 10 outputs",
+    );
+}
+
+#[test]
+fn the_forms_of_a_curve_tell_the_same() {
+    let folder = Folder::new();
+    let curve = folder.json(&format!(
+        "curve model.onnx --calib calib.npy {LABELLED} --points 5 --csv c.csv -o c.html --json"
+    ));
+    let points = curve["points"].as_array().unwrap();
+    assert_eq!(points.len(), 5);
+    assert_eq!(curve["metric"], "top1");
+    assert_eq!(curve["samples"], 500);
+    assert_eq!(curve["on_calibration"], false);
+    let knees = points.iter().filter(|point| point["knee"] == true);
+    assert_eq!(knees.count(), 1);
+    assert!(points[4]["max_size"].is_null() && points[4]["knee"] == false);
+    for point in &points[..4] {
+        let bytes = point["package_bytes"].as_u64().unwrap();
+        assert!(bytes <= point["max_size"].as_u64().unwrap());
+    }
+
+    let html = fs::read_to_string(folder.path("c.html")).unwrap();
+    for point in points {
+        let title = title(point);
+        assert!(html.contains(&title), "{title}");
+    }
+    same_as_csv(points, &fs::read_to_string(folder.path("c.csv")).unwrap());
+
+    // A point is the package that `pack` makes for its limit, and reads as records of the report.
+    let limit = &points[1]["max_size"];
+    let packed = folder.json(&format!("{PACK} --max-size {limit}"));
+    assert_eq!(packed["package_hash"], points[1]["package_hash"]);
+    fs::write(folder.path("c.json"), curve.to_string()).unwrap();
+    let report = folder.json("report c.json m.epk --json");
+    let variants = report["variants"].as_array().unwrap();
+    assert_eq!(variants.len(), 5);
+    assert!(variants[1]["pack"].is_object());
+    assert_eq!(variants[1]["eval"]["top1"], points[1]["top1"]);
+}
+
+/// What the chart says of a point of a curve.
+fn title(point: &Value) -> String {
+    let name = if point["knee"] == true {
+        "knee"
+    } else {
+        "package"
+    };
+    let kilobytes = point["package_bytes"].as_f64().unwrap() / 1e3;
+    let top1 = point["top1"].as_f64().unwrap();
+    format!("<title>{name}: {kilobytes:.1} kB, {top1:.2} %</title>")
+}
+
+fn same_as_csv(points: &[Value], csv: &str) {
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    for point in points {
+        let line = lines.next().unwrap();
+        assert_eq!(line.len(), header.len());
+        for (name, cell) in header.iter().zip(&line) {
+            let same = match &point[*name] {
+                Value::Null => cell.is_empty(),
+                Value::Number(number) => is_close(number.as_f64().unwrap(), cell.parse().unwrap()),
+                value => value.as_bool() == cell.parse().ok(),
+            };
+            assert!(same, "{name}: {cell} for {point}");
+        }
+    }
+    assert_eq!(lines.next(), None);
+}
+
+/// serde_json reads some numbers a bit off the nearest.
+fn is_close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-12 * a.abs()
+}
+
+#[test]
+fn a_curve_of_given_sizes_without_other_samples_says_that_it_is_optimistic() {
+    let folder = Folder::new();
+    let output =
+        folder.run("curve model.onnx --calib calib.npy --calib-samples 32 --sizes 60kB,12kB,25000");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("the 32 calibration samples themselves, which is optimistic"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("top-1") && text.contains("agreement"),
+        "{text}"
+    );
+    let rows = text.lines().filter(|line| line.contains(" kB  "));
+    let bytes = rows.map(|row| row.split_whitespace().nth(2).unwrap().parse().unwrap());
+    let bytes: Vec<u64> = bytes.collect();
+    assert_eq!(bytes.len(), 3, "{text}");
+    for (bytes, limit) in bytes.into_iter().zip([12_000, 25_000, 60_000]) {
+        assert!(bytes <= limit && bytes > limit * 8 / 10, "{text}");
+    }
+    folder.refuse(
+        "curve model.onnx --calib calib.npy --sizes 20kB,1kB -o c.html",
         1,
         "smallest",
     );
@@ -380,6 +551,17 @@ fn bad_usage_has_its_own_exit_code() {
         "pack model.onnx --sparsity 2",
         "pack model.onnx --sparsity 0.7 --pattern 2:4",
         "pack model.onnx --sparsity 0.5 --schedule iterative:0",
+        "pack model.onnx --max-drop 1",
+        "pack model.onnx --max-drop -1 --eval test.npy",
+        "pack model.onnx --max-drop some --eval test.npy",
+        "pack model.onnx --max-drop 1 --eval test.npy --max-size 30kB",
+        "pack model.onnx --eval test.npy",
+        "pack model.onnx --max-drop 1 --eval-labels test_labels.npy",
+        "curve model.onnx",
+        "curve model.onnx --calib calib.npy --points 1",
+        "curve model.onnx --calib calib.npy --sizes 1kB,lots",
+        "curve model.onnx --calib calib.npy --sizes 20kB --points 3",
+        "curve model.onnx --calib calib.npy --eval-labels test_labels.npy",
         "frobnicate",
     ] {
         folder.refuse(arguments, 2, "");
@@ -403,4 +585,38 @@ fn a_package_cut_anywhere_is_refused() {
     damaged[package.len() / 2] ^= 4;
     fs::write(folder.path("cut.epk"), damaged).unwrap();
     folder.refuse("run cut.epk test.npy", 1, "damaged");
+}
+
+#[test]
+fn a_second_budget_takes_what_the_first_measured() {
+    let folder = Folder::new();
+    let kept = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder.1.path()).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let pack = |budget: u64, options: &str| {
+        folder.json(&format!(
+            "pack model.onnx --calib calib.npy --max-size {budget} -o model.epk --json {options}"
+        ));
+        fs::read(folder.path("model.epk")).unwrap()
+    };
+    let fresh = pack(BUDGET, "--no-cache");
+    assert!(kept().is_empty());
+    assert_eq!(pack(BUDGET, ""), fresh);
+    let files = kept();
+    assert_eq!(files.len(), 1);
+    let written = fs::metadata(&files[0]).unwrap().modified().unwrap();
+    assert_eq!(pack(BUDGET, ""), fresh);
+    assert!(pack(BUDGET / 2, "").len() as u64 <= BUDGET / 2);
+    assert_eq!(
+        fs::metadata(&files[0]).unwrap().modified().unwrap(),
+        written
+    );
+    // Other samples and other options are measured anew.
+    pack(BUDGET, "--calib-samples 20");
+    pack(BUDGET, "--sparsity 0.3");
+    assert_eq!(kept().len(), 3);
+    // A damaged file is no harm.
+    fs::write(&files[0], b"damaged").unwrap();
+    assert_eq!(pack(BUDGET, ""), fresh);
 }

@@ -9,20 +9,9 @@ use edgeprune::graph::{
 use edgeprune::package::{self, Description};
 use edgeprune::progress::Progress;
 use edgeprune::prune::{Evidence, Pruning};
-use edgeprune::quantize::{QuantizedGraph, QuantizedLinear, Steps, plan_activations, quantize};
+use edgeprune::quantize::{Aim, Finest, QuantizedGraph, plan_activations, quantize, run_dense};
 use edgeprune_format::manifest::{Calibration, DType};
 use edgeprune_runtime::{Arena, Package, Session};
-
-/// The finest codes for every layer.
-struct Finest;
-
-impl Steps for Finest {
-    fn step(&mut self, _node: usize) -> f32 {
-        0.0
-    }
-
-    fn done(&mut self, _node: usize, _layer: &QuantizedLinear) {}
-}
 
 /// Builds a graph node by node.
 struct Builder {

@@ -38,6 +38,7 @@ fn pack(package: usize) -> Record {
         density: 0.5,
         layers: layers.collect(),
         removed_channels: 0,
+        loss: None,
     })
 }
 

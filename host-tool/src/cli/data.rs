@@ -65,6 +65,31 @@ impl DataArgs {
     }
 }
 
+/// Samples that a command which makes packages scores them on.
+#[derive(Debug, clap::Args)]
+pub(super) struct EvalArgs {
+    /// Samples to score packages on, none of them used in calibration: a folder of images, an .npy
+    /// array or an .npz archive.
+    #[arg(long, value_name = "DATA")]
+    pub(super) eval: Option<PathBuf>,
+    /// Class indices of --eval: a CSV `file,index`, or one a sample in .npy, .csv or .txt. Without it,
+    /// labels.csv in the folder, or the sub-folders' names in sorted order.
+    #[arg(long, value_name = "LABELS", requires = "eval")]
+    pub(super) eval_labels: Option<PathBuf>,
+}
+
+impl EvalArgs {
+    /// Opens the samples, if they are given, for a network with these inputs.
+    pub(super) fn open(
+        &self,
+        spec: Option<&InputSpec>,
+        inputs: &[Port],
+    ) -> Result<Option<Dataset>, Error> {
+        let open = |path: &PathBuf| Dataset::open(path, self.eval_labels.as_deref(), spec, inputs);
+        self.eval.as_ref().map(open).transpose()
+    }
+}
+
 /// A file's content.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(Error::io(path))

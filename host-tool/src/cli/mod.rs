@@ -7,6 +7,7 @@ mod bench;
 mod board;
 mod build;
 mod cache;
+mod curve;
 mod data;
 mod demo;
 mod doctor;
@@ -37,6 +38,7 @@ enum Command {
     Sensitivity(sensitivity::Args),
     Pack(pack::Args),
     Eval(eval::Args),
+    Curve(curve::Args),
     Run(run::Args),
     Bench(bench::Args),
     Build(build::Args),
@@ -52,6 +54,7 @@ impl Command {
             Self::Sensitivity(args) => args.run(),
             Self::Pack(args) => args.run(),
             Self::Eval(args) => args.run(),
+            Self::Curve(args) => args.run(),
             Self::Run(args) => args.run(),
             Self::Bench(args) => args.run(),
             Self::Build(args) => args.run(),

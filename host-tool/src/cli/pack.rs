@@ -1,14 +1,17 @@
 //! `edgeprune pack`.
 
-use super::data::{DATA_HELP, spec_of_model};
+use super::cache::CacheArgs;
+use super::data::{DATA_HELP, EvalArgs, spec_of_model};
 use super::output::{self, human_bytes, note, table};
 use super::size;
 use crate::dataset::{Dataset, InputSpec};
+use crate::graph::{Graph, Port};
 use crate::pack::{Goal, Packed, pack};
 use crate::progress::Progress;
 use crate::prune::{Criterion, Pattern, Pruning, Schedule, Scope};
 use crate::report::describe::Description;
-use crate::report::record::Pack;
+use crate::report::record::{Loss, Pack};
+use crate::tradeoff::{MaxDrop, Samples, pack_within};
 use crate::{Error, import};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +21,8 @@ const SYNTHETIC: usize = 32;
 /// Prune, quantize and pack a network.
 ///
 /// Without a goal, every layer is quantized to int8 with the least loss. --max-size makes a package
-/// whose whole file is at most that, as accurate as can be; --sparsity one with that share of zeros.
+/// whose whole file is at most that, as accurate as can be; --max-drop the smallest that loses at most
+/// so much on the samples of --eval; --sparsity one with that share of zeros.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DATA_HELP)]
 pub(super) struct Args {
@@ -28,6 +32,13 @@ pub(super) struct Args {
     /// Most bytes of the package's file: 25MB, 800kB, 1.5MiB or plain bytes.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     max_size: Option<u64>,
+    /// Most points (of 100) that may be lost on --eval: of top-1, or, where there are no labels, of
+    /// agreement with the original network. Packs and scores at about ten sizes, and keeps the
+    /// smallest file that serves.
+    #[arg(long, value_name = "POINTS", value_parser = points, requires = "eval", conflicts_with = "max_size")]
+    max_drop: Option<f64>,
+    #[command(flatten)]
+    eval: EvalArgs,
     /// Least share of weights that are zero, 0 to 1 (such as 0.5).
     #[arg(long, value_name = "SHARE", value_parser = share)]
     sparsity: Option<f64>,
@@ -59,6 +70,8 @@ pub(super) struct Args {
     /// The package to write [default: the model's name with .epk, in the current folder].
     #[arg(short, long, value_name = "MODEL.epk")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -71,28 +84,73 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+fn points(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(points) if (0.0..=100.0).contains(&points) => Ok(points),
+        _ => Err("want points of 100, such as 1.0".into()),
+    }
+}
+
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
-        let goal = Goal {
-            max_size: self.max_size,
-            pruning: self.pruning()?,
-        };
+        let pruning = self.pruning()?;
+        self.check_eval()?;
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
-        let samples = self.samples(spec.as_ref())?;
-        let packed = pack(
-            &self.model,
-            goal,
-            &samples,
-            spec.as_ref(),
-            &Progress::Terminal,
-        )?;
+        let graph = import::load(&self.model)?;
+        let evaluation = self.eval.open(spec.as_ref(), &graph.inputs)?;
+        let calibration = self.samples(spec.as_ref(), &graph.inputs)?;
+        let samples = Samples {
+            calibration: &calibration,
+            evaluation: evaluation.as_ref(),
+            spec: spec.as_ref(),
+            cache: &self.cache.open(),
+        };
+        let (packed, loss) = self.pack(&graph, pruning, samples)?;
         let path = self.output.unwrap_or_else(|| default_output(&self.model));
         output::write_file(&path, &packed.bytes)?;
-        let record = record(&path, &packed)?;
+        let mut record = record(&path, &packed)?;
+        record.loss = loss;
         if self.json {
             return output::print_json(&record);
         }
-        output::print(&text(&record, &samples))
+        output::print(&text(&record, &calibration))
+    }
+
+    fn pack(
+        &self,
+        graph: &Graph,
+        pruning: Option<Pruning>,
+        samples: Samples<'_>,
+    ) -> Result<(Packed, Option<Loss>), Error> {
+        let progress = &Progress::Terminal;
+        if let Some(points) = self.max_drop {
+            let goal = MaxDrop { points, pruning };
+            let (packed, loss) = pack_within(graph, goal, samples, progress)?;
+            return Ok((packed, Some(loss)));
+        }
+        let goal = Goal {
+            max_size: self.max_size,
+            pruning,
+        };
+        let packed = pack(
+            &self.model,
+            goal,
+            samples.calibration,
+            samples.spec,
+            samples.cache,
+            progress,
+        )?;
+        Ok((packed, None))
+    }
+
+    /// Scores serve --max-drop alone: without it, --eval would be ignored.
+    fn check_eval(&self) -> Result<(), Error> {
+        if self.eval.eval.is_some() && self.max_drop.is_none() {
+            return Err(Error::Usage(
+                "--eval needs --max-drop; to score a finished package, use `edgeprune eval`".into(),
+            ));
+        }
+        Ok(())
     }
 
     fn pruning(&self) -> Result<Option<Pruning>, Error> {
@@ -107,11 +165,10 @@ impl Args {
         }))
     }
 
-    fn samples(&self, spec: Option<&InputSpec>) -> Result<Dataset, Error> {
-        let inputs = import::load(&self.model)?.inputs;
+    fn samples(&self, spec: Option<&InputSpec>, inputs: &[Port]) -> Result<Dataset, Error> {
         match &self.calib {
             Some(path) => {
-                let samples = Dataset::open(path, None, spec, &inputs)?;
+                let samples = Dataset::open(path, None, spec, inputs)?;
                 Ok(samples.spread(self.calib_samples))
             }
             None => {
@@ -119,7 +176,7 @@ impl Args {
                     "note: without --calib the ranges come from made-up inputs; the package is marked as \
                      uncalibrated, and is less accurate than it could be",
                 );
-                Ok(Dataset::synthetic(SYNTHETIC, spec, &inputs))
+                Ok(Dataset::synthetic(SYNTHETIC, spec, inputs))
             }
         }
     }
@@ -161,7 +218,7 @@ fn text(record: &Pack, samples: &Dataset) -> String {
     };
     format!(
         "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
-         {:.1} % of weights are not zero, {} channels removed, {} of memory to run, {calibrated}\n",
+         {:.1} % of weights are not zero, {} channels removed, {} of memory to run, {calibrated}\n{}",
         table(
             &["layer", "bytes", "bits per weight", "non-zero", "runs in"],
             &rows
@@ -173,6 +230,17 @@ fn text(record: &Pack, samples: &Dataset) -> String {
         100.0 * record.density,
         record.removed_channels,
         human_bytes(record.arena_bytes),
+        record.loss.map_or_else(String::new, lost),
+    )
+}
+
+fn lost(loss: Loss) -> String {
+    format!(
+        "{} on {} samples, at most {} allowed; the smallest that keeps to it of {} packages made\n",
+        loss.words(),
+        loss.samples,
+        loss.allowed,
+        loss.trials
     )
 }
 
@@ -186,6 +254,15 @@ mod tests {
             default_output(Path::new("/a/net.v2.onnx")),
             Path::new("net.v2.epk")
         );
+    }
+
+    #[test]
+    fn drops_are_points_of_a_hundred() {
+        assert_eq!(points("0"), Ok(0.0));
+        assert_eq!(points("1.5"), Ok(1.5));
+        for text in ["-1", "101", "1%", "nan", "inf", ""] {
+            assert!(points(text).is_err(), "{text}");
+        }
     }
 
     #[test]

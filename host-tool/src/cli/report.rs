@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 /// Join results into one report.
 ///
-/// Reads what `pack`, `eval` and `bench` write with --json, and packages (.epk). Records about the
-/// same package are joined. Prints a summary; -o writes one self-contained HTML file.
+/// Reads what `pack`, `eval`, `curve` and `bench` write with --json, and packages (.epk). Records
+/// about the same package are joined. Prints a summary; -o writes one self-contained HTML file.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// JSON records and packages.

@@ -132,6 +132,13 @@ impl Dataset {
         self.labels.is_some()
     }
 
+    /// Forgets the labels.
+    #[must_use]
+    pub fn unlabelled(mut self) -> Self {
+        self.labels = None;
+        self
+    }
+
     /// Keeps the first `count` samples.
     #[must_use]
     pub fn limit(mut self, count: usize) -> Self {

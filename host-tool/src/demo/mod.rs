@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use crate::report::describe::Description;
 use crate::report::record::{Bench, Record};
 use crate::report::{Report, html};
+use crate::study::Cache;
 use crate::{Error, import};
 use assets::Files;
 use edgeprune_boards::Board;
@@ -107,7 +108,14 @@ impl<'a> Demo<'a> {
             pruning: None,
         };
         let spec = self.spec.as_ref();
-        let packed = pack(&self.model, goal, &self.calibration, spec, self.progress)?;
+        let packed = pack(
+            &self.model,
+            goal,
+            &self.calibration,
+            spec,
+            &Cache::none(),
+            self.progress,
+        )?;
         let path = self.folder.join(format!("{name}.epk"));
         write_file(&path, &packed.bytes)?;
         let mut record = Description::of(&path, &packed.bytes)?.pack()?;

@@ -153,3 +153,58 @@ impl<'a> Curvature<'a> {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Activation, Op};
+
+    /// Two outputs of two inputs that vary by 1 and 4, and a layer with codes for it.
+    fn problem(codes: [i8; 4], scales: [f32; 2]) -> (Op, QuantizedLinear) {
+        let op = Op::FullyConnected {
+            linear: Linear {
+                shape: [2, 1, 1, 2],
+                weights: vec![1.0, 0.5, -0.3, 0.2],
+                bias: vec![0.0; 2],
+                activation: Activation::None,
+            },
+        };
+        let layer = QuantizedLinear {
+            codes: codes.to_vec(),
+            scales: scales.to_vec(),
+            bias: vec![0.0; 2],
+        };
+        (op, layer)
+    }
+
+    fn error(codes: [i8; 4], scales: [f32; 2]) -> (f64, f64) {
+        let (op, layer) = problem(codes, scales);
+        let shape = LayerShape::of(&op).unwrap();
+        let covariance = vec![1.0, 0.0, 0.0, 4.0];
+        let curvature = Curvature::new(shape, op.linear().unwrap(), &[covariance]);
+        (curvature.power(), curvature.error(&layer))
+    }
+
+    #[test]
+    fn what_repair_undoes_is_no_error() {
+        // The first channel is half of what it was, the second exact.
+        let (power, repaired) = error([10, 5, -30, 20], [0.05, 0.01]);
+        assert!((power - (1.0 + 1.0 + 0.09 + 0.16)).abs() < 1e-6);
+        assert!(repaired < 1e-6, "{repaired}");
+    }
+
+    #[test]
+    fn the_error_is_what_is_left_of_the_variance_after_repair() {
+        // The first channel loses its second input: its correlation is 1 / sqrt(2).
+        let (_, error) = error([10, 0, -30, 20], [0.1, 0.01]);
+        let expected = 2.0 * 2.0 * (1.0 - 0.5f64.sqrt());
+        assert!((error - expected).abs() < 1e-5, "{error} {expected}");
+    }
+
+    #[test]
+    fn one_scale_is_repaired_as_one() {
+        let (_, apart) = error([10, 5, -3, 1], [0.1, 0.1001]);
+        let (_, together) = error([10, 5, -3, 1], [0.1, 0.1]);
+        assert!(together >= apart && together > 0.0, "{together} {apart}");
+    }
+}

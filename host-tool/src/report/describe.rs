@@ -72,6 +72,7 @@ impl<'a> Description<'a> {
             density: weights.density(),
             layers,
             removed_channels: u64::from(self.manifest.head.removed_channels),
+            loss: None,
         })
     }
 

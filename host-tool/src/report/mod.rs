@@ -1,5 +1,6 @@
 //! What was measured, as JSON records, and the report that joins them.
 
+pub mod curve;
 pub mod describe;
 pub mod html;
 pub mod record;
@@ -40,8 +41,8 @@ impl Report {
     /// # Errors
     /// The first file that is neither.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self, Error> {
-        let records: Result<Vec<Record>, Error> = paths.iter().map(|p| read(p.as_ref())).collect();
-        Ok(Self::join(records?))
+        let records: Result<Vec<_>, Error> = paths.iter().map(|p| read(p.as_ref())).collect();
+        Ok(Self::join(records?.into_iter().flatten().collect()))
     }
 
     /// Joins records that are about the same package. A later record replaces an earlier one of
@@ -163,16 +164,15 @@ impl Variant {
     }
 }
 
-fn read(path: &Path) -> Result<Record, Error> {
+fn read(path: &Path) -> Result<Vec<Record>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     if bytes.starts_with(&edgeprune_format::MAGIC) {
-        return describe::Description::of(path, &bytes)?
-            .pack()
-            .map(Record::Pack);
+        let pack = describe::Description::of(path, &bytes)?.pack()?;
+        return Ok(vec![Record::Pack(pack)]);
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::data(path, "neither a package nor a JSON record"))?;
-    Record::from_json(&text).map_err(|cause| Error::data(path, cause))
+    Record::all_from_json(&text).map_err(|cause| Error::data(path, cause))
 }
 
 #[cfg(test)]
@@ -204,6 +204,7 @@ pub(crate) mod tests {
                 kept_float: false,
             }],
             removed_channels: 3,
+            loss: None,
         })
     }
 

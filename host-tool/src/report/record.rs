@@ -1,5 +1,5 @@
-//! What `pack`, `eval`, `bench` and `sensitivity` write as JSON: the contract between the commands,
-//! scripts and the report. Fields are added, never renamed.
+//! What `pack`, `eval`, `curve`, `bench` and `sensitivity` write as JSON: the contract between the
+//! commands, scripts and the report. Fields are added, never renamed.
 
 use crate::graph::Redundant;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ pub struct Pack {
     pub layers: Vec<PackLayer>,
     /// Output channels found dead or constant, and removed.
     pub removed_channels: u64,
+    /// What the package loses of the original's quality; only where `--max-drop` measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
 }
 
 /// A layer of a package.
@@ -99,6 +102,192 @@ pub struct EvalLayer {
     pub op: String,
     /// Signal to quantization noise of its output, everything before it included.
     pub sqnr_db: f64,
+}
+
+/// A figure of quality; more is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// [`Eval::top1`].
+    Top1,
+    /// [`Eval::agreement`].
+    Agreement,
+    /// [`Eval::sqnr_db`].
+    SqnrDb,
+}
+
+impl Metric {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Top1 => "top-1",
+            Self::Agreement => "agreement",
+            Self::SqnrDb => "SQNR",
+        }
+    }
+
+    /// A value for people: per cent or decibels.
+    pub fn words(self, value: f64) -> String {
+        match self {
+            Self::Top1 | Self::Agreement => format!("{value:.2} %"),
+            Self::SqnrDb => format!("{value:.1} dB"),
+        }
+    }
+
+    /// Its value in a record.
+    pub fn of(self, eval: &Eval) -> Option<f64> {
+        match self {
+            Self::Top1 => eval.top1,
+            Self::Agreement => eval.agreement,
+            Self::SqnrDb => eval.sqnr_db,
+        }
+    }
+}
+
+/// What a package loses of the original's quality, as `pack --max-drop` measured it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// What was measured: `top1`, or `agreement` without labels.
+    pub metric: Metric,
+    /// The original's, in per cent; 100 for the agreement.
+    pub original: f64,
+    /// The package's, in per cent.
+    pub packed: f64,
+    /// Points lost, the difference of the two; negative if the package is better.
+    pub points: f64,
+    /// Most points that may be lost.
+    pub allowed: f64,
+    /// Number of samples.
+    pub samples: u64,
+    /// Packages that were made and scored to find this one.
+    pub trials: u64,
+}
+
+impl Loss {
+    /// Rounding of shares in per cent, far below what one sample in any data weighs.
+    const ROUNDING: f64 = 1e-9;
+
+    /// Whether no more is lost than allowed.
+    pub fn is_allowed(&self) -> bool {
+        self.points <= self.allowed + Self::ROUNDING
+    }
+
+    /// For people: `top-1 92.40 % (original 93.20 %), 0.80 points lost`.
+    pub fn words(&self) -> String {
+        let name = self.metric.name();
+        let (packed, original) = (
+            self.metric.words(self.packed),
+            self.metric.words(self.original),
+        );
+        let against = match self.metric {
+            Metric::Agreement => String::new(),
+            _ => format!(" (original {original})"),
+        };
+        let change = if self.points < 0.0 { "gained" } else { "lost" };
+        let points = self.points.abs();
+        format!("{name} {packed}{against}, {points:.2} points {change}")
+    }
+}
+
+/// `curve --json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Name of the model.
+    pub model: String,
+    /// Length of the source model.
+    pub source_bytes: u64,
+    /// Weights of the network, dead channels removed.
+    pub weights: u64,
+    /// Number of calibration samples.
+    pub calibration_samples: u64,
+    /// The file or folder of the samples that the packages are scored on.
+    pub data: String,
+    /// Number of those samples.
+    pub samples: u64,
+    /// Whether those are the calibration samples, so that the scores are optimistic.
+    pub on_calibration: bool,
+    /// The figure that the knee is of: `top1` with labels, `agreement` without, `sqnr_db` where the
+    /// outputs are no classes.
+    pub metric: Metric,
+    /// The original's top-1 on the same samples; `null` without labels.
+    pub original_top1: Option<f64>,
+    /// The packages, by their length.
+    pub points: Vec<CurvePoint>,
+}
+
+/// One package of a curve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// The SHA-256 that ends the package, in hexadecimal.
+    pub package_hash: String,
+    /// The limit that it was packed to; `null` for the package without one.
+    pub max_size: Option<u64>,
+    /// Length of the whole file.
+    pub package_bytes: u64,
+    /// Bits of the whole file for each weight of the network.
+    pub bits_per_weight: f64,
+    /// Share of weights that are not zero.
+    pub density: f64,
+    /// As in [`Eval`].
+    pub top1: Option<f64>,
+    /// As in [`Eval`].
+    pub top5: Option<f64>,
+    /// As in [`Eval`].
+    pub agreement: Option<f64>,
+    /// As in [`Eval`].
+    pub divergence: Option<f64>,
+    /// As in [`Eval`].
+    pub sqnr_db: Option<f64>,
+    /// Whether it is the curve's knee: at most one is.
+    pub knee: bool,
+}
+
+impl CurvePoint {
+    /// The value of a figure.
+    pub fn quality(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::Top1 => self.top1,
+            Metric::Agreement => self.agreement,
+            Metric::SqnrDb => self.sqnr_db,
+        }
+    }
+}
+
+impl Curve {
+    /// The knee, if the curve has one.
+    pub fn knee(&self) -> Option<&CurvePoint> {
+        self.points.iter().find(|point| point.knee)
+    }
+
+    /// The points as records of `eval`, named by their length.
+    pub fn evals(&self) -> Vec<Eval> {
+        self.points.iter().map(|point| self.eval(point)).collect()
+    }
+
+    fn eval(&self, point: &CurvePoint) -> Eval {
+        let caveat = if self.on_calibration {
+            ", scored on its calibration"
+        } else {
+            ""
+        };
+        Eval {
+            identity: Identity {
+                model: self.model.clone(),
+                package: format!("{} bytes{caveat}", point.package_bytes),
+                package_hash: point.package_hash.clone(),
+            },
+            package_bytes: point.package_bytes,
+            samples: self.samples,
+            top1: point.top1,
+            top5: point.top5,
+            agreement: point.agreement,
+            divergence: point.divergence,
+            sqnr_db: point.sqnr_db,
+            original_top1: self.original_top1,
+            original_top5: None,
+            layers: Vec::new(),
+        }
+    }
 }
 
 /// `bench --json`.
@@ -302,6 +491,20 @@ pub enum Record {
 }
 
 impl Record {
+    /// Reads a record, or a curve as a record a point.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn all_from_json(text: &str) -> Result<Vec<Self>, String> {
+        match serde_json::from_str(text) {
+            Ok(value @ serde_json::Value::Object(_)) if value.get("points").is_some() => {
+                let curve: Curve = serde_json::from_value(value).map_err(not_whole)?;
+                Ok(curve.evals().into_iter().map(Self::Eval).collect())
+            }
+            _ => Ok(vec![Self::from_json(text)?]),
+        }
+    }
+
     /// Reads a record; its kind shows in its fields.
     ///
     /// # Errors
@@ -318,10 +521,11 @@ impl Record {
             serde_json::from_value(value).map(Self::Eval)
         } else {
             return Err(
-                "not a record: want what `pack`, `eval` or `bench` write with --json".into(),
+                "not a record: want what `pack`, `eval`, `curve` or `bench` write with --json"
+                    .into(),
             );
         };
-        record.map_err(|cause| format!("not a whole record: {cause}"))
+        record.map_err(not_whole)
     }
 
     /// Which package it is about.
@@ -341,6 +545,10 @@ impl Record {
             Self::Bench(record) => record.package_bytes,
         }
     }
+}
+
+fn not_whole(cause: serde_json::Error) -> String {
+    format!("not a whole record: {cause}")
 }
 
 #[cfg(test)]
@@ -364,6 +572,35 @@ mod tests {
     fn other_json_is_refused() {
         for text in ["", "[]", "{}", r#"{"samples": "many"}"#] {
             assert!(Record::from_json(text).is_err(), "{text}");
+            assert!(Record::all_from_json(text).is_err(), "{text}");
         }
+        let refused = Record::all_from_json(r#"{"points": [], "model": "net"}"#);
+        assert!(refused.unwrap_err().contains("missing field"));
+    }
+
+    fn loss(points: f64, allowed: f64) -> Loss {
+        Loss {
+            metric: Metric::Top1,
+            original: 93.2,
+            packed: 93.2 - points,
+            points,
+            allowed,
+            samples: 500,
+            trials: 3,
+        }
+    }
+
+    #[test]
+    fn a_loss_of_just_what_is_allowed_is_allowed() {
+        assert!(loss(93.2 - 92.2, 1.0).is_allowed());
+        assert!(loss(-0.2, 0.0).is_allowed());
+        assert!(!loss(1.2, 1.0).is_allowed());
+    }
+
+    #[test]
+    fn a_loss_reads_well() {
+        let words = loss(0.8, 1.0).words();
+        assert_eq!(words, "top-1 92.40 % (original 93.20 %), 0.80 points lost");
+        assert!(loss(-0.4, 1.0).words().ends_with("0.40 points gained"));
     }
 }

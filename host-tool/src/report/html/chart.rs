@@ -128,16 +128,48 @@ pub(super) struct Point {
     pub(super) name: String,
     /// Both values in words.
     pub(super) text: String,
+    /// Index of its series: its colour.
+    pub(super) series: usize,
+    /// Whether name and values stand beside it; its title has them anyway.
+    pub(super) is_named: bool,
 }
 
-/// Points joined in order of `x`, with a dashed line at `reference`. The x axis starts at zero.
+/// How the x axis is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Axis {
+    /// Evenly, from zero.
+    FromZero,
+    /// By the logarithm; all values are positive.
+    Logarithmic,
+}
+
+/// A scatter chart.
+#[derive(Clone, Debug)]
+pub(super) struct Plot<'a> {
+    /// What it shows, for those who do not see it.
+    pub(super) label: &'a str,
+    /// Joined in their order.
+    pub(super) points: &'a [Point],
+    /// A dashed line and its name.
+    pub(super) reference: Option<(f64, String)>,
+    pub(super) x: Axis,
+    /// The y axis ends here at the latest.
+    pub(super) y_most: f64,
+}
+
+/// Points joined in their order, with a dashed line at the reference.
 pub(super) fn scatter(
-    points: &[Point],
-    reference: Option<(f64, String)>,
+    plot: &Plot<'_>,
     x_text: impl Fn(f64) -> String,
     y_text: impl Fn(f64) -> String,
 ) -> String {
-    let scale = Scale::of(points, reference.as_ref().map(|(y, _)| *y));
+    let Plot {
+        label,
+        points,
+        reference,
+        ..
+    } = plot;
+    let scale = Scale::of(plot);
     let mut plot = String::new();
     for y in scale.y_ticks() {
         let at = scale.y(y);
@@ -146,7 +178,7 @@ pub(super) fn scatter(
             "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{at:.2}%\" y2=\"{at:.2}%\"/>"
         );
     }
-    if let Some((y, _)) = &reference {
+    if let Some((y, _)) = reference {
         let at = scale.y(*y);
         let _ = write!(
             plot,
@@ -172,7 +204,7 @@ pub(super) fn scatter(
             escape(&x_text(x))
         );
     }
-    if let Some((y, name)) = &reference {
+    if let Some((y, name)) = reference {
         let _ = write!(
             words,
             "<span class=\"ref\" style=\"top:{:.2}%\">{}</span>",
@@ -182,7 +214,8 @@ pub(super) fn scatter(
     }
     words += &point_names(points, &scale);
     format!(
-        "<div class=\"plot\"><svg role=\"img\" aria-label=\"accuracy against size\">{plot}</svg>{words}</div>\n"
+        "<div class=\"plot\"><svg role=\"img\" aria-label=\"{}\">{plot}</svg>{words}</div>\n",
+        escape(label)
     )
 }
 
@@ -204,11 +237,11 @@ fn path(points: &[Point], scale: &Scale) -> String {
 
 fn dots(points: &[Point], scale: &Scale) -> String {
     let mut dots = String::new();
-    for (i, point) in points.iter().enumerate() {
+    for point in points {
         let _ = write!(
             dots,
             "<circle class=\"dot s{}\" cx=\"{:.2}%\" cy=\"{:.2}%\" r=\"6\"><title>{}: {}</title></circle>",
-            i % COLOURS,
+            point.series % COLOURS,
             scale.x(point.x),
             scale.y(point.y),
             escape(&point.name),
@@ -221,7 +254,7 @@ fn dots(points: &[Point], scale: &Scale) -> String {
 /// Names beside the points, on the side where there is room.
 fn point_names(points: &[Point], scale: &Scale) -> String {
     let mut names = String::new();
-    for point in points {
+    for point in points.iter().filter(|point| point.is_named) {
         let (x, y) = (scale.x(point.x), scale.y(point.y));
         let side = if x > 60.0 { "left" } else { "right" };
         let _ = write!(
@@ -235,16 +268,18 @@ fn point_names(points: &[Point], scale: &Scale) -> String {
 }
 
 struct Scale {
-    x_max: f64,
-    x_step: f64,
+    axis: Axis,
+    /// Ends of the x axis.
+    x: [f64; 2],
+    /// Ends of the y axis.
     y: [f64; 2],
     y_step: f64,
 }
 
 impl Scale {
-    fn of(points: &[Point], reference: Option<f64>) -> Self {
-        let x_max = points.iter().map(|p| p.x).fold(0.0, f64::max).max(1.0) * 1.08;
-        let ys = || points.iter().map(|p| p.y).chain(reference);
+    fn of(plot: &Plot<'_>) -> Self {
+        let reference = plot.reference.as_ref().map(|(y, _)| *y);
+        let ys = || plot.points.iter().map(|p| p.y).chain(reference);
         let low = ys().fold(f64::INFINITY, f64::min);
         let high = ys().fold(f64::NEG_INFINITY, f64::max);
         let span = (high - low).max(1.0);
@@ -252,15 +287,19 @@ impl Scale {
         let bottom = ((low - 0.25 * span) / y_step).floor() * y_step;
         let top = ((high + 0.25 * span) / y_step).ceil() * y_step;
         Self {
-            x_max,
-            x_step: nice(x_max / 6.0),
-            y: [bottom, top],
+            axis: plot.x,
+            x: x_ends(plot.points, plot.x),
+            y: [bottom, top.min(plot.y_most)],
             y_step,
         }
     }
 
     fn x(&self, x: f64) -> f64 {
-        100.0 * x / self.x_max
+        let [low, high] = self.x;
+        match self.axis {
+            Axis::FromZero => 100.0 * x / high,
+            Axis::Logarithmic => 100.0 * (x / low).ln() / (high / low).ln(),
+        }
     }
 
     fn y(&self, y: f64) -> f64 {
@@ -268,12 +307,38 @@ impl Scale {
     }
 
     fn x_ticks(&self) -> Vec<f64> {
-        ticks(0.0, self.x_max, self.x_step)
+        let [low, high] = self.x;
+        match self.axis {
+            Axis::FromZero => ticks(0.0, high, nice(high / 6.0)),
+            Axis::Logarithmic => round_numbers(low, high),
+        }
     }
 
     fn y_ticks(&self) -> Vec<f64> {
         ticks(self.y[0], self.y[1], self.y_step)
     }
+}
+
+/// Ends of the x axis, with room beside the points.
+fn x_ends(points: &[Point], axis: Axis) -> [f64; 2] {
+    let low = points.iter().map(|p| p.x).fold(f64::INFINITY, f64::min);
+    let high = points.iter().map(|p| p.x).fold(0.0, f64::max).max(1.0);
+    match axis {
+        Axis::FromZero => [0.0, high * 1.08],
+        Axis::Logarithmic => [low.clamp(1.0, high) / 1.15, high * 1.15],
+    }
+}
+
+/// 1, 2 and 5 times the powers of ten between two positive numbers; every other is left out until there are
+/// few enough to read.
+fn round_numbers(low: f64, high: f64) -> Vec<f64> {
+    let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let all = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|f| f * 10f64.powi(power)));
+    let mut numbers: Vec<f64> = all.filter(|x| (low..=high).contains(x)).collect();
+    while numbers.len() > 8 {
+        numbers = numbers.into_iter().step_by(2).collect();
+    }
+    numbers
 }
 
 fn ticks(from: f64, to: f64, step: f64) -> Vec<f64> {
@@ -305,6 +370,34 @@ mod tests {
         }
     }
 
+    fn point(x: f64) -> Point {
+        Point {
+            x,
+            y: 1.0,
+            name: "p".into(),
+            text: String::new(),
+            series: 0,
+            is_named: false,
+        }
+    }
+
+    fn plot(points: &[Point]) -> Plot<'_> {
+        Plot {
+            label: "",
+            points,
+            reference: None,
+            x: Axis::Logarithmic,
+            y_most: 100.0,
+        }
+    }
+
+    #[test]
+    fn the_y_axis_ends_at_what_is_possible() {
+        let shares = [90.0, 99.8].map(|y| Point { y, ..point(1e3) });
+        let scale = Scale::of(&plot(&shares));
+        assert_eq!(scale.y_ticks(), [85.0, 90.0, 95.0, 100.0]);
+    }
+
     #[test]
     fn the_largest_bar_fills_the_width() {
         let html = bars(&[row("a", 2.0), row("b", 8.0)]);
@@ -326,5 +419,16 @@ mod tests {
         assert_eq!(nice(0.3), 0.5);
         assert_eq!(nice(7.0), 10.0);
         assert_eq!(ticks(90.0, 92.0, 0.5), [90.0, 90.5, 91.0, 91.5, 92.0]);
+        assert_eq!(round_numbers(900.0, 12_000.0), [1e3, 2e3, 5e3, 1e4]);
+        assert!(round_numbers(1.0, 1e9).len() <= 8);
+    }
+
+    #[test]
+    fn a_logarithmic_axis_gives_equal_ratios_equal_room() {
+        let points: Vec<Point> = [1e3, 1e4, 1e5].into_iter().map(point).collect();
+        let scale = Scale::of(&plot(&points));
+        let [a, b, c] = [1e3, 1e4, 1e5].map(|x| scale.x(x));
+        assert!((c - b - (b - a)).abs() < 1e-9);
+        assert!(a > 0.0 && c < 100.0);
     }
 }

@@ -1,10 +1,12 @@
 //! The report as one HTML file that needs nothing else: no script, no font, no network.
 
 mod chart;
+mod curve;
 mod sections;
 mod sensitivity;
 mod style;
 
+pub use curve::curve;
 pub use sensitivity::render as sensitivity;
 
 use super::Report;
@@ -25,7 +27,7 @@ pub fn render(report: &Report) -> String {
     page(&title, &body)
 }
 
-/// A document around the content of its `main`.
+/// A document; `title` is text, `body` is HTML.
 fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\

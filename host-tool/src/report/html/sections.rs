@@ -1,6 +1,6 @@
 //! The parts of a model's report: what it is, how small, how accurate, how fast, layer by layer.
 
-use super::chart::{self, Bar, Point, Row};
+use super::chart::{self, Axis, Bar, Plot, Point, Row};
 use super::escape;
 use crate::cli::output::{human_bytes, human_count};
 use crate::report::Variant;
@@ -203,23 +203,33 @@ fn accuracy(variants: &[&Variant]) -> String {
         samples.unwrap_or(0)
     );
     let x_text = |x: f64| human_bytes(x as u64);
+    let plot = Plot {
+        label: "accuracy against size",
+        points: &points,
+        reference: original,
+        x: Axis::FromZero,
+        y_most: 100.0,
+    };
     card(
         "Accuracy against size",
         &explanation,
-        &chart::scatter(&points, original, x_text, per_cent),
+        &chart::scatter(&plot, x_text, per_cent),
     )
 }
 
 fn points(variants: &[&Variant], score: impl Fn(&Variant) -> Option<f64>) -> Vec<Point> {
     variants
         .iter()
-        .filter_map(|variant| {
+        .enumerate()
+        .filter_map(|(series, variant)| {
             let y = score(variant)?;
             Some(Point {
                 x: variant.package_bytes as f64,
                 y,
                 name: variant.label.clone(),
                 text: format!("{}, {}", human_bytes(variant.package_bytes), per_cent(y)),
+                series,
+                is_named: true,
             })
         })
         .collect()
