@@ -42,7 +42,7 @@ impl Steps for Allocation {
     fn step(&mut self, node: usize) -> Rounding {
         debug_assert_eq!(self.layers[self.done].node, node);
         self.level = self.choose();
-        self.layers[self.done].levels[self.level].rounding()
+        self.layers[self.done].rounding(self.level)
     }
 
     fn done(&mut self, _node: usize, layer: &QuantizedLinear) {

@@ -2,15 +2,21 @@
 
 use super::Layer;
 use super::levels::levels;
-use super::sensitivity::{self, Trial};
+use super::sensitivity::{self, Cost, Trial, trials};
 use crate::calibrate::{ChannelSums, Statistics};
-use crate::graph::Graph;
+use crate::graph::{Graph, Linear};
 use crate::progress::Progress;
-use crate::quantize::{Compensator, Curvature, LayerShape, Streams, TapStatistics, run_dense};
+use crate::quantize::{
+    Compensator, Curvature, LayerShape, Rounding, Streams, TapStatistics, run_dense,
+};
 
 /// Every so many-th sample judges what was fitted to the others: a layer with more taps than the samples
 /// have rows fits the noise in them.
 const JUDGES: usize = 5;
+/// Dampings that are tried, until one is worse than the one before.
+const DAMPINGS: [f64; 4] = [0.01, 0.03, 0.1, 0.3];
+/// Error at which dampings are compared, as a share of the layer's power.
+const PROBE_NOISE: f64 = 0.05;
 /// Samples that sensitivity is measured on.
 const SENSITIVITY_SAMPLES: usize = 16;
 
@@ -34,12 +40,13 @@ impl Database {
         progress: &Progress,
     ) -> Self {
         let bar = progress.stage("levels", graph.nodes.len());
-        let (mut layers, mut trials) = (Vec::new(), Vec::new());
+        let mut layers = Vec::new();
+        let mut trials = Vec::new();
         let statistics = run_dense(graph, samples, |index, streams| {
             let mask = masks[index].as_deref();
-            if let Some((layer, trial)) = rank(graph, index, measured, streams, mask) {
+            if let Some((layer, more)) = rank(graph, index, measured, streams, mask) {
                 layers.push(layer);
-                trials.extend(trial);
+                trials.extend(more);
             }
             bar.advance(1);
         });
@@ -50,45 +57,86 @@ impl Database {
         }
     }
 
-    /// Per node: what a unit of error in it costs at the network's output.
-    pub fn sensitivity(
+    /// Per node: what errors in it cost at the network's output.
+    pub fn costs(
         &self,
         graph: &Graph,
         samples: &[Vec<Vec<f32>>],
         progress: &Progress,
-    ) -> Vec<f64> {
+    ) -> Vec<Cost> {
         let samples = &samples[..samples.len().min(SENSITIVITY_SAMPLES)];
         let measured = sensitivity::measure(graph, &self.trials, samples, progress);
-        let mut weights = vec![0.0; graph.nodes.len()];
+        let mut costs = vec![Cost::default(); graph.nodes.len()];
         for (trial, weight) in self.trials.iter().zip(measured) {
-            weights[trial.node()] = weight;
+            costs[trial.node()].add(trial.error(), weight);
         }
-        weights
+        costs
     }
 }
 
-/// The levels of one layer with weights.
+/// Gives all levels their losses at the network's output.
+pub fn weigh(layers: &mut [Layer], costs: &[Cost]) {
+    for layer in layers {
+        let cost = &costs[layer.node];
+        layer.weigh(|error| cost.of(error));
+    }
+}
+
+/// The levels and trials of one layer with weights.
 fn rank(
     graph: &Graph,
     index: usize,
     measured: &Statistics,
     streams: &Streams,
     mask: Option<&[bool]>,
-) -> Option<(Layer, Option<Trial>)> {
+) -> Option<(Layer, Vec<Trial>)> {
     let node = &graph.nodes[index];
     let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
     let few = streams.len() < JUDGES;
     let judges = |i: usize| few || i % JUDGES == JUDGES - 1;
     let fits = |i: usize| few || !judges(i);
-    let fit = Compensator::new(shape, streams.covariances(graph, node, fits));
     let judge = Curvature::new(shape, linear, &streams.covariances(graph, node, judges));
+    let fit = best_fit(
+        shape,
+        linear,
+        &streams.covariances(graph, node, fits),
+        &judge,
+    );
     let levels = levels(linear, &fit, &judge, mask);
     let taps = TapStatistics::new(graph, measured, node, shape);
-    let trial = Trial::new(graph, index, shape, &taps, &fit, judge.power(), &levels);
+    let trials = trials(graph, index, shape, &taps, (&fit, &judge), &levels);
     let layer = Layer {
         node: index,
         power: judge.power(),
+        damping: fit.damping(),
         levels,
     };
-    Some((layer, trial))
+    Some((layer, trials))
+}
+
+/// The compensator with the damping that serves samples best that it does not know.
+fn best_fit(
+    shape: LayerShape,
+    linear: &Linear,
+    covariances: &[Vec<f64>],
+    judge: &Curvature<'_>,
+) -> Compensator {
+    let rounding = Rounding {
+        step: judge.step_of(PROBE_NOISE),
+        ..Rounding::FINEST
+    };
+    let [first, others @ ..] = DAMPINGS;
+    let judged = |damping: f64| {
+        let fit = Compensator::new(shape, covariances, damping);
+        (judge.error(&fit.round(linear, rounding, None)), fit)
+    };
+    let mut best = judged(first);
+    for damping in others {
+        let next = judged(damping);
+        if next.0 >= best.0 {
+            break;
+        }
+        best = next;
+    }
+    best.1
 }

@@ -36,22 +36,32 @@ pub struct Layer {
     pub node: usize,
     /// Sum of the variances of its output channels.
     pub power: f64,
+    /// As in [`Rounding`].
+    pub damping: f64,
     /// The levels.
     pub levels: Vec<Level>,
 }
 
-impl Level {
-    /// How the layer's weights are rounded.
-    pub fn rounding(&self) -> Rounding {
+impl Layer {
+    /// How the weights are rounded at a level.
+    pub fn rounding(&self, level: usize) -> Rounding {
         Rounding {
-            step: self.step,
-            price: self.price,
+            step: self.levels[level].step,
+            price: self.levels[level].price,
+            damping: self.damping,
         }
+    }
+
+    /// Gives every level its loss in place of its error, and drops those that no budget would choose.
+    pub(super) fn weigh(&mut self, loss: impl Fn(f64) -> f64) {
+        let levels = self.levels.iter_mut();
+        levels.for_each(|level| level.loss = loss(level.loss));
+        self.levels = convex(std::mem::take(&mut self.levels));
     }
 }
 
-/// The levels of a layer, each really rounded by `fit` and judged by `judge`; losses are variances of
-/// output errors, see [`super::sensitivity`] for their weight.
+/// All levels of a layer, each really rounded by `fit` and judged by `judge`; losses are variances of
+/// output errors.
 pub(super) fn levels(
     linear: &Linear,
     fit: &Compensator,
@@ -66,7 +76,11 @@ pub(super) fn levels(
         step *= RATIO;
     }
     let level = |step: f32, price: f32| {
-        let rounding = Rounding { step, price };
+        let rounding = Rounding {
+            step,
+            price,
+            damping: fit.damping(),
+        };
         let layer = fit.round(linear, rounding, mask);
         Level {
             step,
@@ -75,7 +89,7 @@ pub(super) fn levels(
             loss: judge.error(&layer),
         }
     };
-    let all: Vec<Level> = steps
+    steps
         .into_par_iter()
         .flat_map_iter(|step| {
             let plain = level(step, 0.0);
@@ -84,8 +98,7 @@ pub(super) fn levels(
             let priced = prices.iter().map(|&price| level(step, price));
             std::iter::once(plain).chain(priced).collect::<Vec<_>>()
         })
-        .collect();
-    convex(all)
+        .collect()
 }
 
 /// The lower convex hull of loss over bytes, from most bytes to least.

@@ -6,7 +6,7 @@ mod levels;
 pub mod sensitivity;
 
 pub use allocation::Allocation;
-pub use database::Database;
+pub use database::{Database, weigh};
 pub use levels::{Layer, Level};
 
 use levels::slope;
@@ -97,6 +97,7 @@ mod tests {
         Layer {
             node,
             power: 1.0,
+            damping: 0.01,
             levels,
         }
     }

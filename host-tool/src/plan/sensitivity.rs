@@ -4,11 +4,12 @@
 use super::levels::Level;
 use crate::graph::{Graph, Linear, Node, Op, evaluate, run_with};
 use crate::progress::Progress;
-use crate::quantize::{Compensator, LayerShape, TapStatistics};
+use crate::quantize::{Compensator, Curvature, LayerShape, Rounding, TapStatistics};
 use rayon::prelude::*;
 
-/// Squared error that the trial causes in its layer, relative to the layer's own power.
-const TRIAL_NOISE: f64 = 0.01;
+/// Errors that trials cause in their layer, as shares of the layer's own power: a small one, and one as
+/// large as a small budget asks for. Between them the cost bends.
+const TRIAL_NOISES: [f64; 2] = [0.01, 0.1];
 
 /// A layer with trial weights, and the squared error that they cause in it.
 pub struct Trial {
@@ -17,28 +18,84 @@ pub struct Trial {
     error: f64,
 }
 
+/// What errors in one layer cost at the network's output.
+#[derive(Clone, Debug, Default)]
+pub struct Cost {
+    /// Error of a trial, and the cost of a unit of it; errors rise.
+    points: Vec<(f64, f64)>,
+}
+
+impl Cost {
+    pub(super) fn add(&mut self, error: f64, weight: f64) {
+        self.points.push((error, weight));
+        self.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+
+    /// The cost of a unit of a small error.
+    pub fn weight(&self) -> f64 {
+        self.points.first().map_or(0.0, |point| point.1)
+    }
+
+    /// The cost of an error: a power law through two trials, whose ends go on in proportion.
+    pub fn of(&self, error: f64) -> f64 {
+        let [first, .., last] = self.points[..] else {
+            return error * self.weight();
+        };
+        let share = (error / first.0).max(f64::MIN_POSITIVE).ln() / (last.0 / first.0).ln();
+        let bend = (last.1 / first.1).max(f64::MIN_POSITIVE);
+        if share.is_finite() && bend.is_finite() {
+            error * first.1 * bend.powf(share.clamp(0.0, 1.0))
+        } else {
+            error * first.1
+        }
+    }
+}
+
+/// Of one layer, trials at several errors.
+pub(super) fn trials(
+    graph: &Graph,
+    node: usize,
+    shape: LayerShape,
+    taps: &TapStatistics<'_>,
+    (fit, judge): (&Compensator, &Curvature<'_>),
+    levels: &[Level],
+) -> Vec<Trial> {
+    let level = |noise: f64| {
+        let wanted = judge.power() * noise;
+        let distance = |level: &Level| (level.loss / wanted).max(1e-30).ln().abs();
+        let noisy = levels.iter().filter(|level| level.loss > 0.0);
+        noisy.min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    };
+    let mut chosen: Vec<&Level> = TRIAL_NOISES.into_iter().filter_map(level).collect();
+    chosen.dedup();
+    let trial = |level: &Level| Trial::new(graph, node, shape, taps, (fit, judge), level);
+    chosen.into_iter().filter_map(trial).collect()
+}
+
 impl Trial {
-    /// Quantizes a layer at the level whose error is closest to a hundredth of its power, with the
-    /// bias corrected for the shift of the mean.
-    pub(super) fn new(
+    /// The layer rounded at a level, its mean and its spread repaired.
+    fn new(
         graph: &Graph,
         node: usize,
         shape: LayerShape,
         taps: &TapStatistics<'_>,
-        fit: &Compensator,
-        power: f64,
-        levels: &[Level],
+        (fit, judge): (&Compensator, &Curvature<'_>),
+        level: &Level,
     ) -> Option<Self> {
         let op = &graph.nodes[node].op;
         let linear = op.linear()?;
-        let distance = |level: &Level| (level.loss / (power * TRIAL_NOISE)).max(1e-30).ln().abs();
-        let level = levels
-            .iter()
-            .filter(|level| level.loss > 0.0)
-            .min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
-        let mut rounded = fit
-            .round(linear, level.rounding(), None)
-            .dequantized(shape, linear);
+        let rounding = Rounding {
+            step: level.step,
+            price: level.price,
+            damping: fit.damping(),
+        };
+        let layer = fit.round(linear, rounding, None);
+        let gain = judge.gain(&layer);
+        let mut rounded = layer.dequantized(shape, linear);
+        rounded
+            .weights
+            .iter_mut()
+            .for_each(|weight| *weight *= gain);
         correct_mean(shape, linear, &mut rounded, taps);
         let mut op = op.clone();
         if let Some(trial) = op.linear_mut() {
@@ -54,6 +111,11 @@ impl Trial {
     /// Index of the layer's node.
     pub(super) fn node(&self) -> usize {
         self.node
+    }
+
+    /// The squared error.
+    pub(super) fn error(&self) -> f64 {
+        self.error
     }
 }
 

@@ -10,8 +10,6 @@ use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
-/// Added to the diagonal of the covariance, as a share of its mean.
-const DAMPING: f64 = 0.01;
 /// Taps whose updates are applied together.
 const BLOCK: usize = 64;
 /// Passes that see what codes cost after the pass before.
@@ -27,6 +25,9 @@ pub struct Rounding {
     /// Price of a bit, in squared steps of a tap whose error counts as the mean over the layer does; 0:
     /// bits do not count.
     pub price: f32,
+    /// Added to the diagonal of the covariance, as a share of its mean: how much of what the samples say
+    /// is taken for noise.
+    pub damping: f64,
 }
 
 impl Rounding {
@@ -34,23 +35,34 @@ impl Rounding {
     pub const FINEST: Self = Self {
         step: 0.0,
         price: 0.0,
+        damping: 0.01,
     };
 }
 
 /// Rounds a layer in the light of the second moments of its inputs, any number of times.
 pub struct Compensator {
     shape: LayerShape,
+    damping: f64,
     orders: Vec<Elimination>,
 }
 
 impl Compensator {
-    /// `covariances` are those of each group's inputs, row-major `k x k`.
-    pub fn new(shape: LayerShape, covariances: Vec<Vec<f64>>) -> Self {
+    /// `covariances` are those of each group's inputs, row-major `k x k`; `damping` as in [`Rounding`].
+    pub fn new(shape: LayerShape, covariances: &[Vec<f64>], damping: f64) -> Self {
         let orders = covariances
-            .into_par_iter()
-            .map(|covariance| Elimination::new(covariance, shape.k))
+            .par_iter()
+            .map(|covariance| Elimination::new(covariance, shape.k, damping))
             .collect();
-        Self { shape, orders }
+        Self {
+            shape,
+            damping,
+            orders,
+        }
+    }
+
+    /// The damping that it was made with.
+    pub fn damping(&self) -> f64 {
+        self.damping
     }
 
     /// The layer with integer codes, its bias as it was. `mask` holds, in the order of the weights,
@@ -159,18 +171,17 @@ struct Elimination {
 }
 
 impl Elimination {
-    fn new(covariance: Vec<f64>, k: usize) -> Self {
+    fn new(covariance: &[f64], k: usize, damping: f64) -> Self {
         let variance = |tap: usize| covariance[tap * k + tap];
         let mut taps: Vec<usize> = (0..k).collect();
         taps.sort_by(|&a, &b| variance(b).total_cmp(&variance(a)).then(a.cmp(&b)));
         let mean = (0..k).map(variance).sum::<f64>() / k as f64;
-        let damping = if mean > 0.0 { mean * DAMPING } else { 1.0 };
+        let damping = if mean > 0.0 { mean * damping } else { 1.0 };
         // With J the reversal, J C J = L L^T gives C^-1 = U^T U for U = J L^-1 J.
         let reversed = Mat::from_fn(k, k, |i, j| {
             let (a, b) = (taps[k - 1 - i], taps[k - 1 - j]);
             covariance[a * k + b] + if i == j { damping } else { 0.0 }
         });
-        drop(covariance);
         let inverse = inverse_factor(reversed, damping);
         let mut factor = vec![0f32; k * k];
         for i in 0..k {
@@ -392,8 +403,11 @@ mod tests {
                 let plain = (0..out * k)
                     .map(|i| code(linear.weights[i], scales[i / k]))
                     .collect();
-                let rounding = Rounding { step, price: 0.0 };
-                let compensated = Compensator::new(shape, vec![covariance.clone()])
+                let rounding = Rounding {
+                    step,
+                    ..Rounding::FINEST
+                };
+                let compensated = Compensator::new(shape, &[covariance.clone()], 0.01)
                     .round(linear, rounding, None)
                     .codes;
                 let plain = error(shape, linear, &covariance, plain, &scales);
@@ -415,9 +429,13 @@ mod tests {
         let mut moments = Moments::new(k);
         moments.add(&patches);
         let covariance = moments.covariance();
-        let compensator = Compensator::new(shape, vec![covariance.clone()]);
+        let compensator = Compensator::new(shape, &[covariance.clone()], 0.01);
         let measured = |step: f32, price: f32| {
-            let rounding = Rounding { step, price };
+            let rounding = Rounding {
+                step,
+                price,
+                ..Rounding::FINEST
+            };
             let QuantizedLinear { codes, scales, .. } = compensator.round(linear, rounding, None);
             let bits = 8.0 * rans::coded_len(&histogram(codes.iter().copied())) as f64;
             (
@@ -443,8 +461,9 @@ mod tests {
         let rounding = Rounding {
             step: 0.01,
             price: 0.05,
+            ..Rounding::FINEST
         };
-        let codes = Compensator::new(shape, vec![covariance.clone()])
+        let codes = Compensator::new(shape, &[covariance.clone()], 0.01)
             .round(linear, rounding, Some(&mask))
             .codes;
         assert!(

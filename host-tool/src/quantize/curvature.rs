@@ -29,14 +29,18 @@ struct Spread {
 }
 
 impl Spread {
+    /// Variance of the rounded output, as a share of the dense one's.
+    fn rounded(self) -> f64 {
+        1.0 + (self.error - 2.0 * self.common) / self.dense
+    }
+
     /// Variance of the error that is left when the rounded output has got the dense one's spread.
     fn repaired(self) -> f64 {
         if self.dense <= 0.0 {
             return 0.0;
         }
-        let (common, error) = (self.common / self.dense, self.error / self.dense);
-        let rounded = 1.0 - 2.0 * common + error;
-        let correlation = (1.0 - common) / rounded.max(f64::MIN_POSITIVE).sqrt();
+        let rounded = self.rounded().max(f64::MIN_POSITIVE);
+        let correlation = (1.0 - self.common / self.dense) / rounded.sqrt();
         2.0 * self.dense * (1.0 - correlation.clamp(0.0, 1.0))
     }
 
@@ -71,29 +75,53 @@ impl<'a> Curvature<'a> {
         self.variances.iter().sum()
     }
 
+    /// The step size at which plain rounding makes an error of `share` of the power.
+    pub fn step_of(&self, share: f64) -> f32 {
+        let trace = |covariance: &Vec<f32>| {
+            let diagonal = covariance.iter().step_by(self.shape.k + 1);
+            diagonal.map(|&variance| f64::from(variance)).sum::<f64>()
+        };
+        let traces: f64 = self.covariances.iter().map(trace).sum();
+        let noise = self.shape.rows as f64 * traces / 12.0;
+        (share * self.power() / noise.max(f64::MIN_POSITIVE)).sqrt() as f32
+    }
+
     /// Sum over the output channels of the variance of their error, once mean and spread are repaired:
     /// of each channel, or with one scale of the whole layer.
     pub fn error(&self, layer: &QuantizedLinear) -> f64 {
-        let shape = self.shape;
-        let difference = |output: usize, tap: usize| {
-            let i = shape.index(output, tap);
-            self.linear.weights[i] - f32::from(layer.codes[i]) * layer.scales[output]
-        };
-        let common = self.each_channel(difference, |common, error| (common, error));
-        let spreads = self
-            .variances
-            .iter()
-            .zip(common)
-            .map(|(&dense, (common, error))| Spread {
-                dense,
-                common,
-                error,
-            });
+        let spreads = self.spreads(layer).into_iter();
         if layer.is_uniform() {
             spreads.fold(Spread::default(), Spread::sum).repaired()
         } else {
             spreads.map(Spread::repaired).sum()
         }
+    }
+
+    /// The factor that repairs the spread of all output channels together.
+    pub fn gain(&self, layer: &QuantizedLinear) -> f32 {
+        let spreads = self.spreads(layer).into_iter();
+        let rounded = spreads.fold(Spread::default(), Spread::sum).rounded();
+        if rounded > 0.0 {
+            rounded.sqrt().recip() as f32
+        } else {
+            1.0
+        }
+    }
+
+    fn spreads(&self, layer: &QuantizedLinear) -> Vec<Spread> {
+        let shape = self.shape;
+        let difference = |output: usize, tap: usize| {
+            let i = shape.index(output, tap);
+            self.linear.weights[i] - f32::from(layer.codes[i]) * layer.scales[output]
+        };
+        let errors = self.each_channel(difference, |common, error| (common, error));
+        let both = self.variances.iter().zip(errors);
+        both.map(|(&dense, (common, error))| Spread {
+            dense,
+            common,
+            error,
+        })
+        .collect()
     }
 
     /// For each output channel what `result` makes of two numbers: the covariance of its dense output

@@ -66,9 +66,10 @@ pub fn quantize(
         match (LayerShape::of(&node.op), node.op.linear()) {
             (Some(shape), Some(linear)) => {
                 let covariances = streams.covariances(graph, node, |_| true);
-                let compensator = Compensator::new(shape, covariances);
+                let rounding = steps.step(index);
+                let compensator = Compensator::new(shape, &covariances, rounding.damping);
                 let mask = aim.masks[index].as_deref();
-                let mut layer = compensator.round(linear, steps.step(index), mask);
+                let mut layer = compensator.round(linear, rounding, mask);
                 run_layer(graph, index, &mut streams, aim, &mut layer);
                 steps.done(index, &layer);
                 layers[index] = Some(layer);

@@ -9,7 +9,8 @@ pub use cache::Cache;
 use crate::Error;
 use crate::calibrate::{self, ChannelSums, Statistics};
 use crate::pack::Source;
-use crate::plan::{Database, Layer};
+use crate::plan::sensitivity::Cost;
+use crate::plan::{self, Database, Layer};
 use crate::progress::Progress;
 use crate::prune::{Evidence, Pruning};
 use crate::quantize::{self, ActivationQuantization};
@@ -42,7 +43,8 @@ impl Knowledge {
         let statistics = calibrate::measure(graph, source.samples, progress)?;
         let mut masks = vec![None; graph.nodes.len()];
         let database = Database::new(graph, &statistics, inputs, &masks, progress);
-        let sensitivity = database.sensitivity(graph, inputs, progress);
+        let costs = database.costs(graph, inputs, progress);
+        let sensitivity: Vec<f64> = costs.iter().map(Cost::weight).collect();
         let mut layers = database.layers;
         if let Some(pruning) = pruning {
             let evidence = Evidence {
@@ -55,10 +57,7 @@ impl Knowledge {
             masks = evidence.masks(pruning, progress);
             layers = Database::new(graph, &statistics, inputs, &masks, progress).layers;
         }
-        for layer in &mut layers {
-            let levels = layer.levels.iter_mut();
-            levels.for_each(|level| level.loss *= sensitivity[layer.node]);
-        }
+        plan::weigh(&mut layers, &costs);
         Ok(Self {
             activations: activations(source, &statistics),
             outputs: database.statistics,
