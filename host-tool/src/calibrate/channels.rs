@@ -1,5 +1,6 @@
 //! Mean and variance of each channel of an activation.
 
+use pulp::Arch;
 use serde::{Deserialize, Serialize};
 
 /// Sums over the values of each channel, and over their squares.
@@ -18,13 +19,16 @@ impl ChannelSums {
             sums: vec![0.0; channels],
             squares: vec![0.0; channels],
         };
-        for row in values.chunks_exact(channels) {
-            let sums = all.sums.iter_mut().zip(&mut all.squares);
-            for ((sum, square), &value) in sums.zip(row) {
-                *sum += f64::from(value);
-                *square += f64::from(value) * f64::from(value);
+        let (sums, squares) = (&mut all.sums, &mut all.squares);
+        Arch::new().dispatch(|| {
+            for row in values.chunks_exact(channels) {
+                let sums = sums.iter_mut().zip(squares.iter_mut());
+                for ((sum, square), &value) in sums.zip(row) {
+                    *sum += f64::from(value);
+                    *square += f64::from(value) * f64::from(value);
+                }
             }
-        }
+        });
         all
     }
 

@@ -9,6 +9,7 @@ mod matmul;
 mod movement;
 mod pooling;
 
+pub(crate) use convolution::activate;
 pub(crate) use movement::taps as resize_taps;
 
 use super::{Graph, Node, Op, TensorId};

@@ -13,7 +13,7 @@ mod validate;
 
 pub use channels::Channels;
 pub use dead::{DeadChannels, NEGLIGIBLE, remove_dead_channels};
-pub(crate) use execute::resize_taps;
+pub(crate) use execute::{activate, resize_taps};
 pub use execute::{evaluate, evaluate_into, run, run_with};
 pub use gradient::{activations, backward, weight_gradient};
 pub(crate) use patches::POINT;

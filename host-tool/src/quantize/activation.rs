@@ -1,6 +1,7 @@
 //! Scale and zero point of an activation from its histogram.
 
 use crate::calibrate::Histogram;
+use pulp::Arch;
 use serde::{Deserialize, Serialize};
 
 /// Affine int8 quantization of one activation: `value = (code - zero_point) * scale`.
@@ -103,18 +104,29 @@ impl ActivationQuantization {
     /// The codes of values.
     pub fn codes(&self, values: &[f32]) -> Vec<i8> {
         let zero_point = f32::from(self.zero_point);
-        let code = |&value: &f32| (self.steps(value) + zero_point) as i8;
-        values.iter().map(code).collect()
+        let mut codes = vec![0; values.len()];
+        Arch::new().dispatch(|| {
+            for (code, &value) in codes.iter_mut().zip(values) {
+                *code = (self.steps(value) + zero_point) as i32 as i8;
+            }
+        });
+        codes
     }
 
     /// The values of codes.
     pub fn values(&self, codes: &[i8]) -> Vec<f32> {
         let zero_point = f32::from(self.zero_point);
-        let value = |&code: &i8| (f32::from(code) - zero_point) * self.scale;
-        codes.iter().map(value).collect()
+        let mut values = vec![0.0; codes.len()];
+        Arch::new().dispatch(|| {
+            for (value, &code) in values.iter_mut().zip(codes) {
+                *value = (f32::from(code) - zero_point) * self.scale;
+            }
+        });
+        values
     }
 
     /// Distance in steps of a value's code from the code of zero.
+    #[inline(always)]
     fn steps(&self, value: f32) -> f32 {
         let zero_point = f32::from(self.zero_point);
         let steps = (value / self.scale).clamp(-128.0 - zero_point, 127.0 - zero_point);

@@ -1,6 +1,7 @@
 //! Activations that wait for their readers, in as few bytes as they need.
 
 use super::ActivationQuantization;
+use pulp::Arch;
 
 /// Values of one activation.
 #[derive(Clone, Debug, Default)]
@@ -17,11 +18,14 @@ pub(super) enum Stored {
 impl Stored {
     /// Rounds to nearest, ties to even.
     pub(super) fn half(values: &[f32]) -> Self {
-        let round = |value: &f32| {
-            let bits = value.to_bits();
-            (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
-        };
-        Self::Half(values.iter().map(round).collect())
+        let mut halves = vec![0; values.len()];
+        Arch::new().dispatch(|| {
+            for (half, value) in halves.iter_mut().zip(values) {
+                let bits = value.to_bits();
+                *half = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
+            }
+        });
+        Self::Half(halves)
     }
 
     /// Codes where there is a quantization.
@@ -37,10 +41,15 @@ impl Stored {
         match self {
             Self::Nothing => Vec::new(),
             Self::Codes(codes, quantization) => quantization.values(codes),
-            Self::Half(halves) => halves
-                .iter()
-                .map(|&half| f32::from_bits(u32::from(half) << 16))
-                .collect(),
+            Self::Half(halves) => {
+                let mut values = vec![0.0; halves.len()];
+                Arch::new().dispatch(|| {
+                    for (value, &half) in values.iter_mut().zip(halves) {
+                        *value = f32::from_bits(u32::from(half) << 16);
+                    }
+                });
+                values
+            }
         }
     }
 }

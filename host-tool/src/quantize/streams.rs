@@ -3,7 +3,8 @@
 use super::stored::Stored;
 use super::{ActivationQuantization, Moments};
 use crate::calibrate::ChannelSums;
-use crate::graph::{Activation, Graph, Linear, Node, Patches, TensorId, evaluate};
+use crate::graph::{Activation, Graph, Linear, Node, Patches, TensorId, activate, evaluate};
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// Input rows that the moments of a layer are taken from: at least this many if there are...
@@ -93,7 +94,7 @@ impl Streams {
         linear: &Linear,
     ) -> ChannelSums {
         let plain = with_constants(node, linear.clone());
-        self.observe(graph, &plain, |z| activate(z, linear.activation))
+        self.observe(graph, &plain, |z| activate(linear.activation, z))
     }
 
     /// Runs a layer and stores what `then` makes of its output; statistics of what came out before.
@@ -140,12 +141,14 @@ impl Streams {
     ) {
         self.values.par_iter_mut().for_each(|tensors| {
             let mut values = tensors[output].values();
-            for row in values.chunks_exact_mut(bias.len()) {
-                for ((value, gain), bias) in row.iter_mut().zip(gains).zip(bias) {
-                    *value = *value * gain + bias;
+            Arch::new().dispatch(|| {
+                for row in values.chunks_exact_mut(bias.len()) {
+                    for ((value, gain), bias) in row.iter_mut().zip(gains).zip(bias) {
+                        *value = *value * gain + bias;
+                    }
                 }
-            }
-            activate(&mut values, activation);
+            });
+            activate(activation, &mut values);
             tensors[output] = Stored::quantized(&values, quantization);
         });
     }
@@ -211,13 +214,6 @@ fn with_constants(node: &Node, linear: Linear) -> Node {
         };
     }
     node
-}
-
-fn activate(values: &mut [f32], activation: Activation) {
-    let (least, most) = activation.bounds();
-    for value in values {
-        *value = value.clamp(least, most);
-    }
 }
 
 /// A node's output from the values of all tensors.

@@ -74,7 +74,7 @@ fn rows_of(data: &[f32], stride: usize) -> Rows<'_> {
 }
 
 /// Applies a fused activation in place.
-pub(super) fn activate(activation: Activation, values: &mut [f32]) {
+pub(crate) fn activate(activation: Activation, values: &mut [f32]) {
     if activation == Activation::None {
         return;
     }
