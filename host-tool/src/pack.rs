@@ -3,10 +3,10 @@
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::{DeadChannels, Graph, remove_dead_channels};
 use crate::package::{self, Description};
-use crate::plan::{self, Allocation, Layer};
+use crate::plan::{self, Allocation, Layer, Unlimited};
 use crate::progress::Progress;
 use crate::prune::Pruning;
-use crate::quantize::{self, Aim, Finest, QuantizedGraph, QuantizedLinear, Steps};
+use crate::quantize::{self, Aim, QuantizedGraph, QuantizedLinear, Steps};
 use crate::study::{Cache, Knowledge};
 use crate::{Error, import};
 use edgeprune_format::manifest::Calibration;
@@ -238,7 +238,7 @@ impl<'a> Study<'a> {
     /// Quantizes and writes until the file meets the budget.
     fn fit(&self, max_size: Option<u64>) -> Result<Vec<u8>, Error> {
         let Some(max_size) = max_size else {
-            return self.quantize(&mut Finest);
+            return self.quantize(&mut Unlimited(self.layers()));
         };
         let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
         let frame = self.frame()?.len();

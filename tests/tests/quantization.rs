@@ -208,11 +208,9 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
     let samples: Vec<_> = (0..8).map(|i| dataset.sample(i).unwrap()).collect();
     let statistics = calibrate::measure(&graph, &dataset, &Progress::Silent).unwrap();
     let outputs = run_dense(&graph, &samples, |_, _| ());
-    let sensitivity = vec![1.0; graph.nodes.len()];
     let evidence = Evidence {
         graph: &graph,
         statistics: &statistics,
-        sensitivity: &sensitivity,
         outputs: &outputs,
         samples: &samples,
     };

@@ -51,3 +51,19 @@ impl Steps for Allocation {
         self.done += 1;
     }
 }
+
+/// The finest codes for every layer, with the damping that was found for it, if it was studied.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlimited<'a>(pub &'a [Layer]);
+
+impl Steps for Unlimited<'_> {
+    fn step(&mut self, node: usize) -> Rounding {
+        let layer = self.0.iter().find(|layer| layer.node == node);
+        Rounding {
+            damping: layer.map_or(Rounding::FINEST.damping, |layer| layer.damping),
+            ..Rounding::FINEST
+        }
+    }
+
+    fn done(&mut self, _node: usize, _layer: &QuantizedLinear) {}
+}

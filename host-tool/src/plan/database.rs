@@ -17,8 +17,6 @@ const JUDGES: usize = 5;
 const DAMPINGS: [f64; 4] = [0.01, 0.03, 0.1, 0.3];
 /// Error at which dampings are compared, as a share of the layer's power.
 const PROBE_NOISE: f64 = 0.05;
-/// Samples that sensitivity is measured on.
-const SENSITIVITY_SAMPLES: usize = 16;
 
 /// The levels of all layers with weights, in order of execution, and a trial of each.
 pub struct Database {
@@ -64,7 +62,6 @@ impl Database {
         samples: &[Vec<Vec<f32>>],
         progress: &Progress,
     ) -> Vec<Cost> {
-        let samples = &samples[..samples.len().min(SENSITIVITY_SAMPLES)];
         let measured = sensitivity::measure(graph, &self.trials, samples, progress);
         let mut costs = vec![Cost::default(); graph.nodes.len()];
         for (trial, weight) in self.trials.iter().zip(measured) {
@@ -101,10 +98,11 @@ fn rank(
         linear,
         &streams.covariances(graph, node, fits),
         &judge,
+        mask,
     );
     let levels = levels(linear, &fit, &judge, mask);
     let taps = TapStatistics::new(graph, measured, node, shape);
-    let trials = trials(graph, index, shape, &taps, (&fit, &judge), &levels);
+    let trials = trials(graph, index, &taps, (&fit, &judge), &levels);
     let layer = Layer {
         node: index,
         power: judge.power(),
@@ -120,6 +118,7 @@ fn best_fit(
     linear: &Linear,
     covariances: &[Vec<f64>],
     judge: &Curvature<'_>,
+    mask: Option<&[bool]>,
 ) -> Compensator {
     let rounding = Rounding {
         step: judge.step_of(PROBE_NOISE),
@@ -128,7 +127,7 @@ fn best_fit(
     let [first, others @ ..] = DAMPINGS;
     let judged = |damping: f64| {
         let fit = Compensator::new(shape, covariances, damping);
-        (judge.error(&fit.round(linear, rounding, None)), fit)
+        (judge.error(&fit.round(linear, rounding, mask)), fit)
     };
     let mut best = judged(first);
     for damping in others {

@@ -5,7 +5,7 @@ mod database;
 mod levels;
 pub mod sensitivity;
 
-pub use allocation::Allocation;
+pub use allocation::{Allocation, Unlimited};
 pub use database::{Database, weigh};
 pub use levels::{Layer, Level};
 

@@ -4,12 +4,17 @@
 use super::levels::Level;
 use crate::graph::{Graph, Linear, Node, Op, evaluate, run_with};
 use crate::progress::Progress;
-use crate::quantize::{Compensator, Curvature, LayerShape, Rounding, TapStatistics};
+use crate::quantize::{
+    Compensator, Curvature, LayerShape, QuantizedLinear, Rounding, TapStatistics,
+};
 use rayon::prelude::*;
 
 /// Errors that trials cause in their layer, as shares of the layer's own power: a small one, and one as
 /// large as a small budget asks for. Between them the cost bends.
 const TRIAL_NOISES: [f64; 2] = [0.01, 0.1];
+
+/// Samples that costs are measured on.
+const SAMPLES: usize = 16;
 
 /// A layer with trial weights, and the squared error that they cause in it.
 pub struct Trial {
@@ -55,7 +60,6 @@ impl Cost {
 pub(super) fn trials(
     graph: &Graph,
     node: usize,
-    shape: LayerShape,
     taps: &TapStatistics<'_>,
     (fit, judge): (&Compensator, &Curvature<'_>),
     levels: &[Level],
@@ -68,29 +72,32 @@ pub(super) fn trials(
     };
     let mut chosen: Vec<&Level> = TRIAL_NOISES.into_iter().filter_map(level).collect();
     chosen.dedup();
-    let trial = |level: &Level| Trial::new(graph, node, shape, taps, (fit, judge), level);
-    chosen.into_iter().filter_map(trial).collect()
-}
-
-impl Trial {
-    /// The layer rounded at a level, its mean and its spread repaired.
-    fn new(
-        graph: &Graph,
-        node: usize,
-        shape: LayerShape,
-        taps: &TapStatistics<'_>,
-        (fit, judge): (&Compensator, &Curvature<'_>),
-        level: &Level,
-    ) -> Option<Self> {
-        let op = &graph.nodes[node].op;
-        let linear = op.linear()?;
+    let trial = |level: &Level| {
         let rounding = Rounding {
             step: level.step,
             price: level.price,
             damping: fit.damping(),
         };
-        let layer = fit.round(linear, rounding, None);
-        let gain = judge.gain(&layer);
+        let layer = fit.round(graph.nodes[node].op.linear()?, rounding, None);
+        Trial::new(graph, node, taps, judge, &layer, level.loss)
+    };
+    chosen.into_iter().filter_map(trial).collect()
+}
+
+impl Trial {
+    /// A layer in place of the dense one, its mean and its spread repaired; `error` is what its cost is
+    /// taken relative to.
+    pub fn new(
+        graph: &Graph,
+        node: usize,
+        taps: &TapStatistics<'_>,
+        judge: &Curvature<'_>,
+        layer: &QuantizedLinear,
+        error: f64,
+    ) -> Option<Self> {
+        let op = &graph.nodes[node].op;
+        let (shape, linear) = (LayerShape::of(op)?, op.linear()?);
+        let gain = judge.gain(layer);
         let mut rounded = layer.dequantized(shape, linear);
         rounded
             .weights
@@ -101,15 +108,11 @@ impl Trial {
         if let Some(trial) = op.linear_mut() {
             *trial = rounded;
         }
-        Some(Self {
-            node,
-            op,
-            error: level.loss,
-        })
+        Some(Self { node, op, error })
     }
 
     /// Index of the layer's node.
-    pub(super) fn node(&self) -> usize {
+    pub fn node(&self) -> usize {
         self.node
     }
 
@@ -144,6 +147,7 @@ pub fn measure(
     samples: &[Vec<Vec<f32>>],
     progress: &Progress,
 ) -> Vec<f64> {
+    let samples = &samples[..samples.len().min(SAMPLES)];
     let bar = progress.stage("sensitivity", samples.len());
     let per_sample: Vec<Vec<f64>> = samples
         .par_iter()

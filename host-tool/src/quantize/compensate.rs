@@ -426,7 +426,7 @@ mod tests {
                     step,
                     ..Rounding::FINEST
                 };
-                let compensated = Compensator::new(shape, &[covariance.clone()], 0.01)
+                let compensated = Compensator::new(shape, std::slice::from_ref(&covariance), 0.01)
                     .round(linear, rounding, None)
                     .codes;
                 let plain = error(shape, linear, &covariance, plain, &scales);
@@ -448,7 +448,7 @@ mod tests {
         let mut moments = Moments::new(k);
         moments.add(&patches);
         let covariance = moments.covariance();
-        let compensator = Compensator::new(shape, &[covariance.clone()], 0.01);
+        let compensator = Compensator::new(shape, std::slice::from_ref(&covariance), 0.01);
         let measured = |step: f32, price: f32| {
             let rounding = Rounding {
                 step,
@@ -482,7 +482,7 @@ mod tests {
             price: 0.05,
             ..Rounding::FINEST
         };
-        let codes = Compensator::new(shape, &[covariance.clone()], 0.01)
+        let codes = Compensator::new(shape, std::slice::from_ref(&covariance), 0.01)
             .round(linear, rounding, Some(&mask))
             .codes;
         assert!(

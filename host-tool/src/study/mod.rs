@@ -50,7 +50,6 @@ impl Knowledge {
             let evidence = Evidence {
                 graph,
                 statistics: &statistics,
-                sensitivity: &sensitivity,
                 outputs: &database.statistics,
                 samples: inputs,
             };
