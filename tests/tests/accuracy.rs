@@ -14,6 +14,7 @@ use edgeprune::study::Cache;
 use std::path::{Path, PathBuf};
 
 /// A network, what it is calibrated on and what it is scored on.
+#[derive(Clone, Copy)]
 struct Case {
     model: &'static str,
     calibration: &'static str,
@@ -207,7 +208,11 @@ fn visual_wake_words_loses_its_dead_channels_and_decides_alike() {
 #[test]
 fn mobilenet_v2_keeps_its_accuracy_in_int8_and_in_a_seventh_of_its_size() {
     let case = imagenet("imagenet/mobilenet_v2.onnx");
-    let Some(scored) = in_int8(&case) else { return };
+    let few = Case {
+        calibration_samples: 64,
+        ..case
+    };
+    let Some(scored) = in_int8(&few) else { return };
     assert!(scored.top1() >= 77.2);
     within_budgets(&case, &[(2_400_000, 77.2), (2_000_000, 75.7)]);
 }

@@ -7,6 +7,7 @@ use edgeprune::graph::{
     run,
 };
 use edgeprune::package::{self, Description};
+use edgeprune::plan::Database;
 use edgeprune::progress::Progress;
 use edgeprune::prune::{Evidence, Pruning};
 use edgeprune::quantize::{Aim, Finest, QuantizedGraph, plan_activations, quantize, run_dense};
@@ -207,10 +208,19 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
     let dataset = Dataset::synthetic(8, None, &graph.inputs);
     let samples: Vec<_> = (0..8).map(|i| dataset.sample(i).unwrap()).collect();
     let statistics = calibrate::measure(&graph, &dataset, &Progress::Silent).unwrap();
-    let outputs = run_dense(&graph, &samples, |_, _| ());
+    let database = Database::new(
+        &graph,
+        &statistics,
+        &samples,
+        &vec![None; graph.nodes.len()],
+        &Progress::Silent,
+    );
+    let costs = database.costs(&graph, &samples, &Progress::Silent);
+    let outputs = database.statistics;
     let evidence = Evidence {
         graph: &graph,
         statistics: &statistics,
+        costs: &costs,
         outputs: &outputs,
         samples: &samples,
     };

@@ -10,11 +10,8 @@ use crate::quantize::{
     Compensator, Curvature, LayerShape, Rounding, Streams, TapStatistics, run_dense,
 };
 
-/// Every so many-th sample judges what was fitted to the others: a layer with more taps than the samples
-/// have rows fits the noise in them.
-const JUDGES: usize = 5;
 /// Dampings that are tried, until one is worse than the one before.
-const DAMPINGS: [f64; 4] = [0.01, 0.03, 0.1, 0.3];
+const DAMPINGS: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
 /// Error at which dampings are compared, as a share of the layer's power.
 const PROBE_NOISE: f64 = 0.05;
 
@@ -89,9 +86,8 @@ fn rank(
 ) -> Option<(Layer, Vec<Trial>)> {
     let node = &graph.nodes[index];
     let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
-    let few = streams.len() < JUDGES;
-    let judges = |i: usize| few || i % JUDGES == JUDGES - 1;
-    let fits = |i: usize| few || !judges(i);
+    let fits = |i: usize| streams.fits(i);
+    let judges = |i: usize| streams.judges(i);
     let judge = Curvature::new(shape, linear, &streams.covariances(graph, node, judges));
     let fit = best_fit(
         shape,

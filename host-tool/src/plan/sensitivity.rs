@@ -87,7 +87,7 @@ pub(super) fn trials(
 impl Trial {
     /// A layer in place of the dense one, its mean and its spread repaired; `error` is what its cost is
     /// taken relative to.
-    pub fn new(
+    fn new(
         graph: &Graph,
         node: usize,
         taps: &TapStatistics<'_>,
@@ -112,7 +112,7 @@ impl Trial {
     }
 
     /// Index of the layer's node.
-    pub fn node(&self) -> usize {
+    pub(super) fn node(&self) -> usize {
         self.node
     }
 

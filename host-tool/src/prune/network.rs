@@ -1,19 +1,23 @@
 //! The masks of a whole network: scores by criterion, in rounds.
 
 use super::{
-    Criterion, Pruning, Scope, WeightLayout, activation, in_rounds, magnitude, masks,
-    network_scores, obs, synflow,
+    Criterion, Pruning, WeightLayout, activation, in_rounds, magnitude, network_scores, obs,
+    synflow,
 };
 use crate::calibrate::{ChannelSums, Statistics};
 use crate::graph::Graph;
-use crate::plan::sensitivity::{self, Trial};
+use crate::plan;
+use crate::plan::sensitivity::Cost;
 use crate::progress::Progress;
 use crate::quantize::{
     self, Aim, Compensator, Curvature, Finest, LayerShape, Rounding, Streams, TapStatistics,
 };
+use rayon::prelude::*;
 
-/// Times that the importance of layers is measured again, pruned as it was found to be best before.
-const REFINEMENTS: usize = 1;
+/// Sparsities that layers are tried at: as many equal steps from none.
+const SPARSITIES: usize = 20;
+/// Of these trials. Much is moved onto the weights that stay: little of it should be the samples' noise.
+const DAMPING: f64 = 0.1;
 
 /// What scores are computed from.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,8 @@ pub struct Evidence<'a> {
     pub graph: &'a Graph,
     /// What calibration measured of its activations.
     pub statistics: &'a Statistics,
+    /// Per node with weights: what errors in it cost at the network's output.
+    pub costs: &'a [Cost],
     /// Per node with weights: statistics of its output before the activation.
     pub outputs: &'a [Option<ChannelSums>],
     /// Network inputs, for the refit between rounds.
@@ -34,7 +40,7 @@ impl Evidence<'_> {
     pub fn masks(&self, pruning: &Pruning, progress: &Progress) -> Vec<Option<Vec<bool>>> {
         let layouts = WeightLayout::of_network(self.graph);
         let importance = match pruning.criterion {
-            Criterion::Obs => self.importance(&layouts, pruning, progress),
+            Criterion::Obs => self.importance(pruning, progress),
             _ => Vec::new(),
         };
         let mut round = 0;
@@ -77,58 +83,61 @@ impl Evidence<'_> {
         })
     }
 
-    /// Per node with weights, what a unit of its scores costs at the network's output. Each layer in turn
-    /// is pruned by itself, and what is left makes up for what is gone; at first every layer to the
-    /// same sparsity, then as far as the costs before would prune it.
-    fn importance(
-        &self,
-        layouts: &[Option<WeightLayout>],
-        pruning: &Pruning,
-        progress: &Progress,
-    ) -> Vec<f64> {
+    /// Per node with weights a factor of its scores, such that one threshold over the network prunes
+    /// each layer as far as is best for the network: every layer is pruned to several sparsities and
+    /// compensated, held-out samples judge its error, and `costs` what that does to the network's output.
+    fn importance(&self, pruning: &Pruning, progress: &Progress) -> Vec<f64> {
         let mut importance = vec![1.0; self.graph.nodes.len()];
-        let scopes = std::iter::once(Scope::Local).chain([pruning.scope; REFINEMENTS]);
-        for scope in scopes {
-            let scores = self.obs(self.graph, &importance);
-            let (sparsity, pattern) = (pruning.sparsity, pruning.pattern);
-            let kept = masks(layouts, &scores, sparsity, scope, pattern, &[]);
-            self.try_out(&kept, &mut importance, progress);
+        let scores = self.obs(self.graph, &importance);
+        let bar = progress.stage("sparsities", self.graph.nodes.len());
+        let mut layers = Vec::new();
+        quantize::run_dense(self.graph, self.samples, |index, streams| {
+            if let Some(scores) = &scores[index] {
+                layers.extend(self.sparsities(index, streams, scores));
+            }
+            bar.advance(1);
+        });
+        plan::weigh(&mut layers, self.costs);
+        let weights: usize = layers.iter().map(|layer| layer.levels[0].bytes).sum();
+        let kept = (weights as f64 * (1.0 - pruning.sparsity)) as usize;
+        let chosen = plan::choose(&layers, kept);
+        for (i, layer) in layers.iter().enumerate() {
+            let level = chosen
+                .as_ref()
+                .map_or(layer.levels.len() - 1, |chosen| chosen[i]);
+            let scores = scores[layer.node].as_deref().unwrap_or_default();
+            let threshold = threshold(scores, layer.levels[level].bytes);
+            importance[layer.node] = 1.0 / f64::from(threshold).max(f64::MIN_POSITIVE);
         }
         importance
     }
 
-    /// Measures the importance of all layers that `kept` prunes.
-    fn try_out(&self, kept: &[Option<Vec<bool>>], importance: &mut [f64], progress: &Progress) {
-        let scores = self.obs(self.graph, &vec![1.0; importance.len()]);
-        let mut trials = Vec::new();
-        quantize::run_dense(self.graph, self.samples, |index, streams| {
-            let (Some(scores), Some(kept)) = (&scores[index], &kept[index]) else {
-                return;
-            };
-            let gone = scores.iter().zip(kept).filter(|(_, kept)| !**kept);
-            let error = gone.map(|(&score, _)| f64::from(score)).sum();
-            trials.extend(self.trial(index, streams, kept, error));
-        });
-        let costs = sensitivity::measure(self.graph, &trials, self.samples, progress);
-        for (trial, cost) in trials.iter().zip(costs) {
-            importance[trial.node()] = cost;
-        }
-    }
-
-    /// One layer without the weights that are not `kept`.
-    fn trial(&self, index: usize, streams: &Streams, kept: &[bool], error: f64) -> Option<Trial> {
+    /// A layer at several sparsities: levels whose bytes are weights that stay.
+    fn sparsities(&self, index: usize, streams: &Streams, scores: &[f32]) -> Option<plan::Layer> {
         let node = &self.graph.nodes[index];
         let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
-        if error <= 0.0 {
-            return None;
-        }
-        let covariances = streams.covariances(self.graph, node, |_| true);
-        let finest = Rounding::FINEST;
-        let fit = Compensator::new(shape, &covariances, finest.damping);
-        let layer = fit.round(linear, finest, Some(kept));
-        let taps = TapStatistics::new(self.graph, self.statistics, node, shape);
-        let judge = Curvature::new(shape, linear, &covariances);
-        Trial::new(self.graph, index, &taps, &judge, &layer, error)
+        let judge = streams.covariances(self.graph, node, |i| streams.judges(i));
+        let judge = Curvature::new(shape, linear, &judge);
+        let fit = streams.covariances(self.graph, node, |i| streams.fits(i));
+        let fit = Compensator::new(shape, &fit, DAMPING);
+        let level = |step: usize| {
+            let kept = scores.len() * (SPARSITIES - step) / SPARSITIES;
+            let threshold = threshold(scores, kept);
+            let mask: Vec<bool> = scores.iter().map(|&score| score >= threshold).collect();
+            let layer = fit.round(linear, Rounding::FINEST, Some(&mask));
+            plan::Level {
+                step: 0.0,
+                price: 0.0,
+                bytes: kept,
+                loss: judge.error(&layer),
+            }
+        };
+        Some(plan::Layer {
+            node: index,
+            power: judge.power(),
+            damping: DAMPING,
+            levels: (0..SPARSITIES).into_par_iter().map(level).collect(),
+        })
     }
 
     /// The network with masked weights, refit to the dense one layer by layer; as fine as int8 with a
@@ -149,6 +158,15 @@ impl Evidence<'_> {
             }
         }
         graph
+    }
+}
+
+/// The score that so many reach or exceed.
+fn threshold(scores: &[f32], kept: usize) -> f32 {
+    let mut sorted = scores.to_vec();
+    match kept.checked_sub(1) {
+        Some(last) => *sorted.select_nth_unstable_by(last, |a, b| b.total_cmp(a)).1,
+        None => f32::INFINITY,
     }
 }
 

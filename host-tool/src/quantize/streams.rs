@@ -8,9 +8,12 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 /// Input rows that the moments of a layer are taken from: at least this many if there are...
-const LEAST_ROWS: usize = 8192;
+const LEAST_ROWS: usize = 16384;
 /// ...and this many for each tap.
-const ROWS_PER_TAP: usize = 4;
+const ROWS_PER_TAP: usize = 8;
+/// Every so many-th sample judges what was fitted to the others: a layer with more taps than the samples
+/// have rows fits the noise in them.
+const JUDGES: usize = 5;
 /// Samples whose rows are multiplied together.
 const SAMPLES_AT_ONCE: usize = 32;
 
@@ -42,6 +45,16 @@ impl Streams {
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.values.len()
+    }
+
+    /// Whether a sample judges what is fitted to the others; of a few samples all do both.
+    pub fn judges(&self, sample: usize) -> bool {
+        self.len() < JUDGES || sample % JUDGES == JUDGES - 1
+    }
+
+    /// Whether layers are fitted to a sample.
+    pub fn fits(&self, sample: usize) -> bool {
+        self.len() < JUDGES || !self.judges(sample)
     }
 
     /// Whether there are no samples.

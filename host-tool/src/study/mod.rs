@@ -50,6 +50,7 @@ impl Knowledge {
             let evidence = Evidence {
                 graph,
                 statistics: &statistics,
+                costs: &costs,
                 outputs: &database.statistics,
                 samples: inputs,
             };
