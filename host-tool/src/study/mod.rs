@@ -87,3 +87,51 @@ fn activations(
 ) -> Vec<Option<ActivationQuantization>> {
     quantize::plan_activations(&source.graph, statistics, &source.inputs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Dataset;
+    use crate::import;
+    use std::path::Path;
+
+    /// The demo network, measured on made-up inputs, with some of its weights pruned.
+    fn knowledge(sparsity: f64) -> Knowledge {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/fashion_mnist.onnx");
+        let graph = import::load(&path).unwrap();
+        let samples = Dataset::synthetic(10, None, &graph.inputs);
+        let source = Source::new(graph, &samples).unwrap();
+        let pruning = Pruning {
+            sparsity,
+            ..Pruning::default()
+        };
+        Knowledge::measure(&source, Some(&pruning), &Progress::Silent).unwrap()
+    }
+
+    #[test]
+    fn what_is_stored_comes_back() {
+        let known = knowledge(0.4);
+        let bytes = postcard::to_stdvec(&known).unwrap();
+        assert_eq!(postcard::from_bytes::<Knowledge>(&bytes).unwrap(), known);
+    }
+
+    #[test]
+    fn masks_have_the_sparsity_and_levels_are_convex() {
+        let known = knowledge(0.4);
+        let weights = || known.masks.iter().flatten().flatten();
+        let zeros = weights().filter(|&&kept| !kept).count();
+        assert_eq!(zeros, (0.4 * weights().count() as f64).round() as usize);
+        assert_eq!(known.layers.len(), known.masks.iter().flatten().count());
+        for layer in &known.layers {
+            let slopes: Vec<f64> = layer
+                .levels
+                .windows(2)
+                .map(|pair| {
+                    let saved = pair[0].bytes - pair[1].bytes;
+                    (pair[1].loss - pair[0].loss) / saved as f64
+                })
+                .collect();
+            assert!(slopes.iter().all(|&slope| slope > 0.0) && slopes.is_sorted());
+        }
+    }
+}
