@@ -1,14 +1,13 @@
 //! `edgeprune curve`.
 
 use super::cache::CacheArgs;
-use super::data::{DATA_HELP, EvalArgs, spec_of_model};
+use super::data::{DATA_HELP, EvalArgs, ModelArgs};
 use super::{output, size};
-use crate::dataset::Dataset;
+use crate::Error;
 use crate::progress::Progress;
 use crate::report::record::Curve;
 use crate::report::{self, html};
 use crate::tradeoff::{Samples, Sizes, curve};
-use crate::{Error, import};
 use std::path::PathBuf;
 
 /// Measure size against quality: packages of many sizes from one calibration.
@@ -20,15 +19,8 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DATA_HELP)]
 pub(super) struct Args {
-    /// The model: ONNX or TFLite.
-    #[arg(value_name = "MODEL")]
-    model: PathBuf,
-    /// Calibration samples: a folder of images, an .npy array or an .npz archive.
-    #[arg(long, value_name = "PATH")]
-    calib: PathBuf,
-    /// Calibrate on at most N samples, evenly spread over all.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = super::at_least_one)]
-    calib_samples: usize,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     eval: EvalArgs,
     /// Number of sizes, evenly spaced by their logarithm up to the package without a limit.
@@ -37,10 +29,6 @@ pub(super) struct Args {
     /// These sizes instead: 1MB,800kB,1.5MiB or plain bytes.
     #[arg(long, value_name = "SIZE,SIZE,...", value_delimiter = ',', conflicts_with = "points", value_parser = size::parse)]
     sizes: Option<Vec<u64>>,
-    /// How images become inputs. Without it, the TOML file beside the model with the model's name,
-    /// if there is one.
-    #[arg(long, value_name = "TOML")]
-    input_spec: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
     /// Print JSON.
@@ -70,8 +58,7 @@ impl Args {
             (&self.output, html::curve(&curve)),
         ] {
             if let Some(path) = path {
-                output::write_file(path, text.as_bytes())?;
-                output::note(format!("wrote {}", path.display()));
+                output::write_text(path, &text)?;
             }
         }
         if self.json {
@@ -81,12 +68,8 @@ impl Args {
     }
 
     fn measure(&self) -> Result<Curve, Error> {
-        let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
+        let (graph, spec, calibration) = self.model.open()?;
         let spec = spec.as_ref();
-        let graph = import::load(&self.model)?;
-        let calibration = Dataset::open(&self.calib, None, spec, &graph.inputs)?
-            .unlabelled()
-            .spread(self.calib_samples);
         let evaluation = self.eval.open(spec, &graph.inputs)?;
         let samples = Samples {
             calibration: &calibration,

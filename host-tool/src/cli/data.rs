@@ -1,9 +1,9 @@
 //! Flags and look-ups that commands share: where the samples are and how they become inputs.
 
 use super::output::note;
-use crate::Error;
 use crate::dataset::{Dataset, InputSpec};
-use crate::graph::Port;
+use crate::graph::{Graph, Port};
+use crate::{Error, import};
 use std::path::{Path, PathBuf};
 
 /// Data that commands read.
@@ -87,6 +87,35 @@ impl EvalArgs {
     ) -> Result<Option<Dataset>, Error> {
         let open = |path: &PathBuf| Dataset::open(path, self.eval_labels.as_deref(), spec, inputs);
         self.eval.as_ref().map(open).transpose()
+    }
+}
+
+/// A model, and the samples that a command measures it on.
+#[derive(Debug, clap::Args)]
+pub(super) struct ModelArgs {
+    /// The model: ONNX or TFLite.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Calibration samples, without labels: a folder of images, an .npy array or an .npz archive.
+    #[arg(long, value_name = "PATH")]
+    calib: PathBuf,
+    /// Calibrate on at most N samples, evenly spread over all.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = super::at_least_one)]
+    calib_samples: usize,
+    /// How images become inputs. Without it, the TOML file beside the model with the model's name, if
+    /// there is one.
+    #[arg(long, value_name = "TOML")]
+    input_spec: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// The network, how samples become its inputs, and the samples.
+    pub(super) fn open(&self) -> Result<(Graph, Option<InputSpec>, Dataset), Error> {
+        let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
+        let graph = import::load(&self.model)?;
+        let samples = Dataset::open(&self.calib, None, spec.as_ref(), &graph.inputs)?;
+        let samples = samples.unlabelled().spread(self.calib_samples);
+        Ok((graph, spec, samples))
     }
 }
 

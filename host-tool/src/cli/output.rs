@@ -104,6 +104,16 @@ fn line(row: &[String], widths: &[usize]) -> String {
     format!("{}\n", text.trim_end())
 }
 
+/// Writes a text beside the result, and says so.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write_text(path: &Path, text: &str) -> Result<(), Error> {
+    write_file(path, text.as_bytes())?;
+    note(format!("wrote {}", path.display()));
+    Ok(())
+}
+
 /// Writes a file whole or not at all: to a temporary file beside it, then renamed.
 ///
 /// # Errors

@@ -1,17 +1,16 @@
 //! `edgeprune sensitivity`.
 
 use super::cache::CacheArgs;
-use super::data::{DATA_HELP, spec_of_model};
+use super::data::{DATA_HELP, ModelArgs};
 use super::{output, size};
-use crate::dataset::Dataset;
+use crate::Error;
 use crate::graph::find_redundant;
 use crate::pack::{Source, Study};
 use crate::progress::Progress;
 use crate::report::html;
 use crate::report::record::Sensitivity;
 use crate::sensitivity::{csv, describe, text};
-use crate::{Error, import};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Show where a network's bytes are, what each layer's errors cost, and what is free to remove.
 ///
@@ -23,19 +22,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DATA_HELP)]
 pub(super) struct Args {
-    /// The model: ONNX or TFLite.
-    #[arg(value_name = "MODEL")]
-    model: PathBuf,
-    /// Calibration samples, without labels: a folder of images, an .npy array or an .npz archive.
-    #[arg(long, value_name = "PATH")]
-    calib: PathBuf,
-    /// Calibrate on at most N samples, evenly spread over all.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = super::at_least_one)]
-    calib_samples: usize,
-    /// How images become inputs. Without it, the TOML file beside the model with the model's name, if
-    /// there is one.
-    #[arg(long, value_name = "TOML")]
-    input_spec: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Also plan a package of at most that: 25MB, 800kB, 1.5MiB or plain bytes.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     max_size: Option<u64>,
@@ -56,10 +44,10 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let seen = self.measure()?;
         if let Some(path) = &self.csv {
-            write(path, &csv(&seen))?;
+            output::write_text(path, &csv(&seen))?;
         }
         if let Some(path) = &self.output {
-            write(path, &html::sensitivity(&seen))?;
+            output::write_text(path, &html::sensitivity(&seen))?;
         }
         if self.json {
             return output::print_json(&seen);
@@ -68,20 +56,11 @@ impl Args {
     }
 
     fn measure(&self) -> Result<Sensitivity, Error> {
-        let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
-        let graph = import::load(&self.model)?;
-        let samples = Dataset::open(&self.calib, None, spec.as_ref(), &graph.inputs)?;
-        let samples = samples.spread(self.calib_samples);
+        let (graph, spec, samples) = self.model.open()?;
         let redundant = find_redundant(&graph);
         let source = Source::new(graph, &samples)?;
         let cache = self.cache.open();
         let study = Study::new(&source, None, spec.as_ref(), &cache, &Progress::Terminal)?;
         describe(&study, self.max_size, redundant)
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    output::write_file(path, text.as_bytes())?;
-    output::note(format!("wrote {}", path.display()));
-    Ok(())
 }
