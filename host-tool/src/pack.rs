@@ -10,6 +10,7 @@ use crate::quantize::{self, Aim, QuantizedGraph, QuantizedLinear, Steps};
 use crate::study::{Cache, Knowledge};
 use crate::{Error, import};
 use edgeprune_format::manifest::Calibration;
+use std::borrow::Cow;
 use std::path::Path;
 
 /// What a package is asked to be.
@@ -123,7 +124,7 @@ fn stream_samples(graph: &Graph, samples: &Dataset) -> Result<Vec<Vec<Vec<f32>>>
 /// Everything that does not depend on the budget: one study serves any number of them.
 #[derive(Debug)]
 pub struct Study<'a> {
-    graph: &'a Graph,
+    graph: Cow<'a, Graph>,
     source: &'a Source<'a>,
     description: Description<'a>,
     progress: &'a Progress,
@@ -164,7 +165,7 @@ impl<'a> Study<'a> {
         knowledge: Knowledge,
     ) -> Self {
         Self {
-            graph: &source.graph,
+            graph: knowledge.network(&source.graph),
             description: Description {
                 calibration: source.calibration,
                 spec,
@@ -265,7 +266,7 @@ impl<'a> Study<'a> {
             masks: &self.knowledge.masks,
             samples: &self.source.inputs,
         };
-        let quantized = quantize::quantize(self.graph, &aim, steps, self.progress);
+        let quantized = quantize::quantize(&self.graph, &aim, steps, self.progress);
         package::write(&quantized, &self.description)
     }
 
@@ -281,7 +282,7 @@ impl<'a> Study<'a> {
             })
         };
         QuantizedGraph {
-            graph: self.graph.clone(),
+            graph: self.graph.as_ref().clone(),
             activations: self.knowledge.activations.clone(),
             layers: nodes().map(layer).collect(),
         }

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::dataset::Dataset;
 use crate::graph::{Graph, run_with};
 use crate::progress::Progress;
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// Samples that run at once; their results are merged in order.
@@ -32,6 +33,8 @@ pub struct TensorStatistics {
     /// All values.
     pub histogram: Histogram,
     channels: ChannelSums,
+    /// Greatest magnitude of each channel.
+    pub peaks: Vec<f32>,
 }
 
 impl TensorStatistics {
@@ -39,6 +42,7 @@ impl TensorStatistics {
         Self {
             histogram: Histogram::of(values),
             channels: ChannelSums::of(values, channels),
+            peaks: peaks(values, channels),
         }
     }
 
@@ -49,6 +53,9 @@ impl TensorStatistics {
         }
         self.histogram.merge(other.histogram);
         self.channels.merge(&other.channels);
+        for (peak, other) in self.peaks.iter_mut().zip(other.peaks) {
+            *peak = peak.max(other);
+        }
     }
 
     /// Mean of one channel.
@@ -60,6 +67,18 @@ impl TensorStatistics {
     pub fn variance(&self, channel: usize) -> f64 {
         self.channels.variance(channel)
     }
+}
+
+fn peaks(values: &[f32], channels: usize) -> Vec<f32> {
+    let mut peaks = vec![0f32; channels];
+    Arch::new().dispatch(|| {
+        for row in values.chunks_exact(channels) {
+            for (peak, value) in peaks.iter_mut().zip(row) {
+                *peak = peak.max(value.abs());
+            }
+        }
+    });
+    peaks
 }
 
 /// Measures every activation of `graph` on all samples of `dataset`.

@@ -6,6 +6,7 @@ use crate::Error;
 use crate::dataset::Dataset;
 use crate::graph::{self, Graph};
 use crate::progress::Progress;
+use crate::quantize::Equalization;
 use crate::report::record::EvalLayer;
 use edgeprune_format::manifest::{DType, Quantization};
 use edgeprune_runtime::Observer;
@@ -33,18 +34,18 @@ pub(super) fn worst(
         let mut comparison = Comparison::new(&pairs, graph, &inputs);
         runner.run_observed(&inputs, &mut comparison)?;
         stage.advance(1);
-        Ok(comparison.noise)
+        Ok(comparison.channels)
     })?;
     let mut layers: Vec<EvalLayer> = pairs
         .iter()
         .enumerate()
         .map(|(pair, Pair { name, op, .. })| {
-            let mut sum = Noise::default();
-            samples.iter().for_each(|noise| sum.add(noise[pair]));
+            let mut sums = ChannelNoise::default();
+            samples.iter().for_each(|sample| sums.add(&sample[pair]));
             EvalLayer {
                 name: name.clone(),
                 op: (*op).to_owned(),
-                sqnr_db: sum.db(),
+                sqnr_db: sums.noise().db(),
             }
         })
         .collect();
@@ -59,6 +60,7 @@ struct Pair {
     op: &'static str,
     package_node: usize,
     graph_node: usize,
+    channels: usize,
     element: Element,
 }
 
@@ -90,6 +92,7 @@ fn pairs(opened: &Opened<'_>, graph: &Graph) -> Vec<Pair> {
                 op: original.op.name(),
                 package_node,
                 graph_node,
+                channels: graph.shape(original.output)[3],
                 element: element(tensor.dtype, tensor.quantization)?,
             })
         })
@@ -123,13 +126,67 @@ impl Element {
     }
 }
 
+/// Sums over a channel's values: `reference^2`, `value^2`, `reference * value`.
+#[derive(Clone, Copy, Default)]
+struct Products([f64; 3]);
+
+impl Products {
+    fn add(&mut self, other: Self) {
+        let sums = self.0.iter_mut().zip(other.0);
+        sums.for_each(|(sum, more)| *sum += more);
+    }
+
+    /// Against values that were multiplied by `factor`.
+    fn noise(self, factor: f64) -> Noise {
+        let Self([reference, value, product]) = self;
+        let noise = reference - 2.0 * product / factor + value / (factor * factor);
+        Noise::new(reference, noise.max(0.0))
+    }
+}
+
+/// What differs between two activations whose channels may have been equalized.
+#[derive(Clone, Default)]
+struct ChannelNoise(Vec<Products>);
+
+impl ChannelNoise {
+    fn of(values: &[f32], reference: &[f32], channels: usize) -> Self {
+        let mut sums = vec![Products::default(); channels];
+        let rows = values.chunks(channels).zip(reference.chunks(channels));
+        for (values, reference) in rows {
+            for ((sums, &value), &reference) in sums.iter_mut().zip(values).zip(reference) {
+                let (a, b) = (f64::from(reference), f64::from(value));
+                sums.add(Products([a * a, b * b, a * b]));
+            }
+        }
+        Self(sums)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.0.resize(other.0.len(), Products::default());
+        for (sums, more) in self.0.iter_mut().zip(&other.0) {
+            sums.add(*more);
+        }
+    }
+
+    /// With the factor for each channel that equalization may have given it and that fits best.
+    fn noise(&self) -> Noise {
+        let mut all = Noise::default();
+        for sums in &self.0 {
+            let noises = Equalization::factors().map(|factor| sums.noise(f64::from(factor)));
+            let best = noises.max_by(|a, b| a.db().total_cmp(&b.db()));
+            all.add(best.unwrap_or_default());
+        }
+        all
+    }
+}
+
 /// Compares each node's output when it is written.
 struct Comparison<'a> {
     pairs: &'a [Pair],
     /// By pair.
     reference: Vec<Vec<f32>>,
     /// By pair.
-    noise: Vec<Noise>,
+    channels: Vec<ChannelNoise>,
 }
 
 impl<'a> Comparison<'a> {
@@ -149,7 +206,7 @@ impl<'a> Comparison<'a> {
         Self {
             pairs,
             reference,
-            noise: vec![Noise::default(); pairs.len()],
+            channels: vec![ChannelNoise::default(); pairs.len()],
         }
     }
 }
@@ -161,8 +218,33 @@ impl Observer for Comparison<'_> {
             .iter()
             .position(|pair| pair.package_node == index);
         if let Some(pair) = pair {
-            let values = self.pairs[pair].element.values(output);
-            self.noise[pair] = Noise::of(&values, &self.reference[pair]);
+            let Pair {
+                element, channels, ..
+            } = self.pairs[pair];
+            let values = element.values(output);
+            self.channels[pair] = ChannelNoise::of(&values, &self.reference[pair], channels);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_of_channels_are_no_noise_but_other_errors_are() {
+        let reference: Vec<f32> = (0..200).map(|i| (i as f32 * 0.7).sin()).collect();
+        let factors = [1.0, 4.0];
+        let changed = |error: f32| -> Vec<f32> {
+            let channels = reference.iter().zip(factors.iter().cycle());
+            channels.map(|(x, factor)| x * factor * error).collect()
+        };
+        let db = |error: f32| {
+            ChannelNoise::of(&changed(error), &reference, 2)
+                .noise()
+                .db()
+        };
+        assert!(db(1.0) > 100.0);
+        assert!((db(1.1) - 20.0).abs() < 0.1);
     }
 }

@@ -26,6 +26,11 @@ pub(super) struct Noise {
 }
 
 impl Noise {
+    /// Of so much noise on so much signal.
+    pub(super) fn new(signal: f64, noise: f64) -> Self {
+        Self { signal, noise }
+    }
+
     /// Of `values` against `reference`.
     pub(super) fn of(values: &[f32], reference: &[f32]) -> Self {
         let mut sum = Self::default();

@@ -3,7 +3,7 @@
 //! Element-wise operators, poolings and depthwise convolutions carry a channel through; a
 //! convolution or fully connected layer mixes all of its input's channels and starts new ones.
 
-use super::{Graph, Linear, Node, Op, Shape, TensorId};
+use super::{BinaryKind, Graph, Linear, Node, Op, Shape, TensorId, UnaryKind};
 
 /// Every channel of every tensor, in groups that can only be removed together.
 #[derive(Clone, Debug)]
@@ -20,6 +20,32 @@ impl Channels {
     /// The groups of a graph. The channels of its inputs and outputs, and those that an operator
     /// mixes without weights, are pinned.
     pub fn new(graph: &Graph) -> Self {
+        let mut channels = Self::apart(graph);
+        for node in &graph.nodes {
+            channels.couple_node(graph, node);
+        }
+        channels
+    }
+
+    /// The groups that can only be scaled together, where layers with weights undo and redo the
+    /// scaling. The channels of inputs and outputs, and those that an operator with
+    /// `f(s x) != s f(x)` reads or writes, are pinned.
+    pub fn scaled_together(graph: &Graph) -> Self {
+        let mut channels = Self::apart(graph);
+        for node in &graph.nodes {
+            if is_homogeneous(&node.op) {
+                channels.couple_node(graph, node);
+            } else if node.op.linear().is_none() {
+                for &id in node.inputs.iter().chain([&node.output]) {
+                    channels.pin_all(id, graph.shape(id));
+                }
+            }
+        }
+        channels
+    }
+
+    /// Every channel by itself, those of inputs and outputs pinned.
+    fn apart(graph: &Graph) -> Self {
         let mut count = 0;
         let mut first = Vec::with_capacity(graph.tensors.len());
         for tensor in &graph.tensors {
@@ -33,9 +59,6 @@ impl Channels {
         };
         for port in graph.inputs.iter().chain(&graph.outputs) {
             channels.pin_all(port.tensor, graph.shape(port.tensor));
-        }
-        for node in &graph.nodes {
-            channels.couple_node(graph, node);
         }
         channels
     }
@@ -184,6 +207,28 @@ fn carries_channels(op: &Op) -> bool {
         | Op::Slice { .. }
         | Op::Resize { .. } => true,
         Op::Transpose { perm } => perm[3] == 3,
+        _ => false,
+    }
+}
+
+/// Whether an operator without weights commutes with factors that are positive, but for the bounds of
+/// its activation.
+fn is_homogeneous(op: &Op) -> bool {
+    match op {
+        Op::Binary { kind, .. } => *kind != BinaryKind::Mul,
+        Op::Pad { value, .. } => *value == 0.0,
+        Op::Unary { kind } => matches!(
+            kind,
+            UnaryKind::Abs | UnaryKind::Clamp { .. } | UnaryKind::Affine { b: 0.0, .. }
+        ),
+        Op::MaxPool2d { .. }
+        | Op::AveragePool2d { .. }
+        | Op::Mean
+        | Op::Concat { .. }
+        | Op::Slice { .. }
+        | Op::Transpose { .. }
+        | Op::Resize { .. }
+        | Op::Reshape => true,
         _ => false,
     }
 }

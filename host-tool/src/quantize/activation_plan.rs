@@ -16,19 +16,32 @@ const NORMS: [f64; 5] = [2.0, 2.5, 3.0, 4.0, 6.0];
 /// Samples that the norms are compared on.
 const TRIAL_SAMPLES: usize = 32;
 
-/// One entry per tensor: its quantization, or `None` where it stays `f32`. Of several ways to choose
-/// the ranges, the one that changes the network's output least on `samples` is taken.
-pub fn plan(
-    graph: &Graph,
-    statistics: &Statistics,
-    samples: &[Vec<Vec<f32>>],
-) -> Vec<Option<ActivationQuantization>> {
-    let groups = Groups::new(graph, statistics);
-    let samples = &samples[..samples.len().min(TRIAL_SAMPLES)];
-    let plans = NORMS.map(|norm| groups.plan(graph, statistics, norm));
-    let errors = output_errors(graph, &plans, samples);
-    let best = (0..NORMS.len()).min_by(|&a, &b| errors[a].total_cmp(&errors[b]));
-    plans.into_iter().nth(best.unwrap_or(0)).unwrap_or_default()
+/// How every activation is stored.
+#[derive(Clone, Debug)]
+pub struct ActivationPlan {
+    /// One entry per tensor: its quantization, or `None` where it stays `f32`.
+    pub activations: Vec<Option<ActivationQuantization>>,
+    /// Mean relative squared error that it alone causes at the network's output.
+    pub error: f64,
+}
+
+impl ActivationPlan {
+    /// Of several ways to choose the ranges, the one that changes the network's output least on
+    /// `samples`.
+    pub fn new(graph: &Graph, statistics: &Statistics, samples: &[Vec<Vec<f32>>]) -> Self {
+        let groups = Groups::new(graph, statistics);
+        let samples = &samples[..samples.len().min(TRIAL_SAMPLES)];
+        let plans = NORMS.map(|norm| groups.plan(graph, statistics, norm));
+        let errors = output_errors(graph, &plans, samples);
+        let plans = plans.into_iter().zip(errors);
+        let plans = plans.map(|(activations, error)| Self { activations, error });
+        plans
+            .min_by(|a, b| a.error.total_cmp(&b.error))
+            .unwrap_or_else(|| Self {
+                activations: vec![None; graph.tensors.len()],
+                error: 0.0,
+            })
+    }
 }
 
 /// Mean relative error of the network's output under each plan, weights kept dense.
@@ -44,17 +57,18 @@ fn output_errors(
             let dense = run_quantized(graph, &vec![None; graph.tensors.len()], inputs, &judged);
             let error = |plan: &Vec<_>| {
                 let outputs = run_quantized(graph, plan, inputs, &judged);
-                dense
-                    .iter()
-                    .zip(&outputs)
-                    .map(|(a, b)| relative_error(a, b))
-                    .sum()
+                let errors = dense.iter().zip(&outputs);
+                let sum: f64 = errors.map(|(a, b)| relative_error(a, b)).sum();
+                sum / judged.len().max(1) as f64
             };
             plans.iter().map(error).collect()
         })
         .collect();
     (0..plans.len())
-        .map(|plan| per_sample.iter().map(|errors| errors[plan]).sum())
+        .map(|plan| {
+            let sum: f64 = per_sample.iter().map(|errors| errors[plan]).sum();
+            sum / samples.len().max(1) as f64
+        })
         .collect()
 }
 

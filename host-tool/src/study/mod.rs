@@ -8,17 +8,26 @@ pub use cache::Cache;
 
 use crate::Error;
 use crate::calibrate::{self, ChannelSums, Statistics};
+use crate::graph::Graph;
 use crate::pack::Source;
 use crate::plan::sensitivity::Cost;
 use crate::plan::{self, Database, Layer};
 use crate::progress::Progress;
 use crate::prune::{Evidence, Pruning};
-use crate::quantize::{self, ActivationQuantization};
+use crate::quantize::{self, ActivationPlan, ActivationQuantization, Equalization};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// Relative error that the codes of the activations alone cause at the network's output, from which on
+/// channels are equalized. Below, the error is that of the weights, and those of a multiplied channel take
+/// finer steps, and more bytes, than it needs.
+const WORTH_EQUALIZING: f64 = 0.01;
 
 /// What was measured of a network, and decided whatever the budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Knowledge {
+    /// How its channels are scaled, if they are.
+    pub equalization: Option<Equalization>,
     /// Per tensor: its quantization, `None` for `f32`.
     pub activations: Vec<Option<ActivationQuantization>>,
     /// Per node with weights: statistics of the dense network's output before the activation.
@@ -39,53 +48,141 @@ impl Knowledge {
         pruning: Option<&Pruning>,
         progress: &Progress,
     ) -> Result<Self, Error> {
-        let (graph, inputs) = (&source.graph, &source.inputs);
-        let statistics = calibrate::measure(graph, source.samples, progress)?;
-        let mut masks = vec![None; graph.nodes.len()];
-        let database = Database::new(graph, &statistics, inputs, &masks, progress);
-        let costs = database.costs(graph, inputs, progress);
-        let sensitivity: Vec<f64> = costs.iter().map(Cost::weight).collect();
-        let mut layers = database.layers;
+        let network = Network::measure(source, Cow::Borrowed(&source.graph), progress)?;
+        let mut known = None;
+        let mut masks = vec![None; source.graph.nodes.len()];
         if let Some(pruning) = pruning {
-            let evidence = Evidence {
-                graph,
-                statistics: &statistics,
-                costs: &costs,
-                outputs: &database.statistics,
-                samples: inputs,
-            };
-            masks = evidence.masks(pruning, progress);
-            layers = Database::new(graph, &statistics, inputs, &masks, progress).layers;
+            let priced = network.priced(source, progress);
+            masks = network.masks(source, &priced, pruning, progress);
+            known = Some(priced);
         }
-        plan::weigh(&mut layers, &costs);
+        let (network, equalization, known) = match network.equalized(source, progress)? {
+            Some((equal, equalization)) => (equal, Some(equalization), None),
+            None => (network, None, known),
+        };
+        let priced = known.unwrap_or_else(|| network.priced(source, progress));
+        let mut layers = match pruning {
+            Some(_) => network.database(source, &masks, progress).layers,
+            None => priced.database.layers,
+        };
+        plan::weigh(&mut layers, &priced.costs);
         Ok(Self {
-            activations: activations(source, &statistics),
-            outputs: database.statistics,
+            equalization,
+            activations: network.plan.activations,
+            outputs: priced.database.statistics,
             masks,
-            sensitivity,
+            sensitivity: priced.costs.iter().map(Cost::weight).collect(),
             layers,
         })
     }
 
     /// What a package of every layer's finest codes needs.
     pub(crate) fn without_levels(source: &Source<'_>, progress: &Progress) -> Result<Self, Error> {
-        let graph = &source.graph;
-        let statistics = calibrate::measure(graph, source.samples, progress)?;
+        let network = Network::measure(source, Cow::Borrowed(&source.graph), progress)?;
+        let (network, equalization) = match network.equalized(source, progress)? {
+            Some((equal, equalization)) => (equal, Some(equalization)),
+            None => (network, None),
+        };
         Ok(Self {
-            activations: activations(source, &statistics),
-            outputs: quantize::run_dense(graph, &source.inputs, |_, _| ()),
-            masks: vec![None; graph.nodes.len()],
+            equalization,
+            activations: network.plan.activations,
+            outputs: quantize::run_dense(&network.graph, &source.inputs, |_, _| ()),
+            masks: vec![None; source.graph.nodes.len()],
             sensitivity: Vec::new(),
             layers: Vec::new(),
         })
     }
+
+    /// The network that is quantized.
+    pub(crate) fn network<'a>(&self, graph: &'a Graph) -> Cow<'a, Graph> {
+        match &self.equalization {
+            Some(equalization) => Cow::Owned(equalization.apply(graph)),
+            None => Cow::Borrowed(graph),
+        }
+    }
 }
 
-fn activations(
-    source: &Source<'_>,
-    statistics: &Statistics,
-) -> Vec<Option<ActivationQuantization>> {
-    quantize::plan_activations(&source.graph, statistics, &source.inputs)
+/// A network and the ranges of its activations.
+struct Network<'a> {
+    graph: Cow<'a, Graph>,
+    statistics: Statistics,
+    plan: ActivationPlan,
+}
+
+/// What errors in each layer cost.
+struct Priced {
+    database: Database,
+    costs: Vec<Cost>,
+}
+
+impl<'a> Network<'a> {
+    fn measure(
+        source: &Source<'_>,
+        graph: Cow<'a, Graph>,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
+        let statistics = calibrate::measure(&graph, source.samples, progress)?;
+        let plan = ActivationPlan::new(&graph, &statistics, &source.inputs);
+        Ok(Self {
+            graph,
+            statistics,
+            plan,
+        })
+    }
+
+    /// The network with equalized channels, where that helps.
+    fn equalized(
+        &self,
+        source: &Source<'_>,
+        progress: &Progress,
+    ) -> Result<Option<(Self, Equalization)>, Error> {
+        if self.plan.error < WORTH_EQUALIZING {
+            return Ok(None);
+        }
+        let equalization = Equalization::new(&self.graph, &self.statistics);
+        let graph = Cow::Owned(equalization.apply(&self.graph));
+        let equal = Self::measure(source, graph, progress)?;
+        let better = equal.plan.error < self.plan.error;
+        Ok(better.then_some((equal, equalization)))
+    }
+
+    fn database(
+        &self,
+        source: &Source<'_>,
+        masks: &[Option<Vec<bool>>],
+        progress: &Progress,
+    ) -> Database {
+        Database::new(
+            &self.graph,
+            &self.statistics,
+            &source.inputs,
+            masks,
+            progress,
+        )
+    }
+
+    fn priced(&self, source: &Source<'_>, progress: &Progress) -> Priced {
+        let database = self.database(source, &vec![None; self.graph.nodes.len()], progress);
+        let costs = database.costs(&self.graph, &source.inputs, progress);
+        Priced { database, costs }
+    }
+
+    fn masks(
+        &self,
+        source: &Source<'_>,
+        priced: &Priced,
+        pruning: &Pruning,
+        progress: &Progress,
+    ) -> Vec<Option<Vec<bool>>> {
+        let evidence = Evidence {
+            graph: &self.graph,
+            statistics: &self.statistics,
+            costs: &priced.costs,
+            outputs: &priced.database.statistics,
+            samples: &source.inputs,
+        };
+        evidence.masks(pruning, progress)
+    }
 }
 
 #[cfg(test)]
