@@ -1,5 +1,6 @@
 //! The pipeline: from a network and samples to the bytes of a package. Read this first.
 
+use crate::Error;
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::{DeadChannels, Graph, remove_dead_channels};
 use crate::package::{self, Description};
@@ -8,10 +9,8 @@ use crate::progress::Progress;
 use crate::prune::Pruning;
 use crate::quantize::{self, Aim, QuantizedGraph, QuantizedLinear, Steps};
 use crate::study::{Cache, Knowledge};
-use crate::{Error, import};
 use edgeprune_format::manifest::Calibration;
 use std::borrow::Cow;
-use std::path::Path;
 
 /// What a package is asked to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,19 +37,19 @@ const STREAM_MEMORY: usize = 1_800_000_000;
 /// Plans that are tried until the file meets its budget.
 const ATTEMPTS: usize = 6;
 
-/// Prunes, quantizes and packs the network in `model`.
+/// Prunes, quantizes and packs a network.
 ///
 /// # Errors
-/// A model or sample that cannot be read, or a goal that cannot be met.
+/// A sample that cannot be read, or a goal that cannot be met.
 pub fn pack(
-    model: &Path,
+    graph: &Graph,
     goal: Goal,
     samples: &Dataset,
     spec: Option<&InputSpec>,
     cache: &Cache,
     progress: &Progress,
 ) -> Result<Packed, Error> {
-    let source = Source::new(import::load(model)?, samples)?;
+    let source = Source::new(graph.clone(), samples)?;
     let study = if goal == Goal::default() {
         Study::unranked(&source, spec, progress)?
     } else {

@@ -73,7 +73,7 @@ fn run(zoo: &Path, case: &Case, goal: Goal, cache: &Cache) -> Scored {
     .unwrap()
     .spread(case.calibration_samples);
     let packed = pack(
-        &model,
+        &graph,
         goal,
         &calibration,
         spec.as_ref(),
@@ -271,12 +271,12 @@ fn the_same_model_data_and_goal_give_the_same_bytes_on_any_number_of_threads() {
             .build()
             .unwrap();
         pool.install(|| {
-            let inputs = import::load(&model).unwrap().inputs;
-            let samples =
-                Dataset::open(&zoo.join(RESNET_8.calibration), None, None, &inputs).unwrap();
+            let graph = import::load(&model).unwrap();
+            let calibration = zoo.join(RESNET_8.calibration);
+            let samples = Dataset::open(&calibration, None, None, &graph.inputs).unwrap();
             let goal = max_size(60_000);
             pack(
-                &model,
+                &graph,
                 goal,
                 &samples.spread(32),
                 None,

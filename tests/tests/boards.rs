@@ -155,11 +155,11 @@ fn every_real_network_gives_the_hosts_bytes_on_every_core() -> TestResult {
     let package = folder.path().join("model.epk");
     for (model, count) in ZOO {
         let model = zoo.join(model);
-        let inputs = import::load(&model)?.inputs;
+        let graph = import::load(&model)?;
         let spec = InputSpec::find(&model, None)?.map(|(spec, _)| spec);
-        let samples = Dataset::synthetic(count, spec.as_ref(), &inputs);
+        let samples = Dataset::synthetic(count, spec.as_ref(), &graph.inputs);
         let packed = pack(
-            &model,
+            &graph,
             Goal::default(),
             &samples,
             spec.as_ref(),

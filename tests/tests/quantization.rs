@@ -10,7 +10,7 @@ use edgeprune::package::{self, Description};
 use edgeprune::plan::Database;
 use edgeprune::progress::Progress;
 use edgeprune::prune::{Evidence, Pruning};
-use edgeprune::quantize::{Aim, Finest, QuantizedGraph, plan_activations, quantize, run_dense};
+use edgeprune::quantize::{ActivationPlan, Aim, Finest, QuantizedGraph, quantize, run_dense};
 use edgeprune_format::manifest::{Calibration, DType};
 use edgeprune_runtime::{Arena, Package, Session};
 
@@ -97,7 +97,7 @@ fn quantized(graph: &Graph) -> (QuantizedGraph, Vec<Vec<Vec<f32>>>) {
     let dataset = Dataset::synthetic(16, None, &graph.inputs);
     let samples: Vec<_> = (0..16).map(|i| dataset.sample(i).unwrap()).collect();
     let statistics = calibrate::measure(graph, &dataset, &Progress::Silent).unwrap();
-    let activations = plan_activations(graph, &statistics, &samples);
+    let activations = ActivationPlan::new(graph, &statistics, &samples).activations;
     let masks = vec![None; graph.nodes.len()];
     let aim = Aim {
         activations: &activations,
@@ -229,7 +229,7 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
         ..Pruning::default()
     };
     let masks = evidence.masks(&pruning, &Progress::Silent);
-    let activations = plan_activations(&graph, &statistics, &samples);
+    let activations = ActivationPlan::new(&graph, &statistics, &samples).activations;
     let aim = Aim {
         activations: &activations,
         statistics: &outputs,

@@ -133,7 +133,7 @@ impl Args {
             pruning,
         };
         let packed = pack(
-            &self.model,
+            graph,
             goal,
             samples.calibration,
             samples.spec,

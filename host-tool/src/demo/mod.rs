@@ -59,7 +59,6 @@ pub fn run(folder: &Path, progress: &Progress) -> Result<Outcome, Error> {
 struct Demo<'a> {
     folder: &'a Path,
     progress: &'a Progress,
-    model: PathBuf,
     spec: Option<InputSpec>,
     original: Graph,
     calibration: Dataset,
@@ -87,7 +86,6 @@ impl<'a> Demo<'a> {
             progress,
             calibration: calibration.spread(CALIBRATION),
             test,
-            model,
             spec,
             original,
             packages: Vec::new(),
@@ -109,7 +107,7 @@ impl<'a> Demo<'a> {
         };
         let spec = self.spec.as_ref();
         let packed = pack(
-            &self.model,
+            &self.original,
             goal,
             &self.calibration,
             spec,

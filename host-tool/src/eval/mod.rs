@@ -151,7 +151,7 @@ mod tests {
         let test = open("test_images.npy", Some(&labels)).limit(60);
         let goal = Goal::default();
         let packed = pack(
-            &model,
+            &graph,
             goal,
             &calibration,
             spec.as_ref(),
