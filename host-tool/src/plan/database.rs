@@ -7,8 +7,9 @@ use crate::calibrate::{ChannelSums, Statistics};
 use crate::graph::{Graph, Linear};
 use crate::progress::Progress;
 use crate::quantize::{
-    Compensator, Curvature, LayerShape, Rounding, Streams, TapStatistics, run_dense,
+    Compensator, Curvature, LayerShape, Rounding, Streams, TapStatistics, refit, run_dense,
 };
+use std::borrow::Cow;
 
 /// Dampings that are tried, until one is worse than the one before.
 const DAMPINGS: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
@@ -89,14 +90,9 @@ fn rank(
     let fits = |i: usize| streams.fits(i);
     let judges = |i: usize| streams.judges(i);
     let judge = Curvature::new(shape, linear, &streams.covariances(graph, node, judges));
-    let fit = best_fit(
-        shape,
-        linear,
-        &streams.covariances(graph, node, fits),
-        &judge,
-        mask,
-    );
-    let levels = levels(linear, &fit, &judge, mask);
+    let covariances = streams.covariances(graph, node, fits);
+    let (fit, start) = best_fit(shape, linear, &covariances, &judge, mask);
+    let levels = levels(&start, &fit, &judge, mask);
     let taps = TapStatistics::new(graph, measured, node, shape);
     let trials = trials(graph, index, &taps, (&fit, &judge), &levels);
     let layer = Layer {
@@ -108,14 +104,15 @@ fn rank(
     Some((layer, trials))
 }
 
-/// The compensator with the damping that serves samples best that it does not know.
-fn best_fit(
+/// The compensator with the damping that serves samples best that it does not know, and the weights that
+/// it shall round.
+fn best_fit<'a>(
     shape: LayerShape,
-    linear: &Linear,
+    linear: &'a Linear,
     covariances: &[Vec<f64>],
     judge: &Curvature<'_>,
     mask: Option<&[bool]>,
-) -> Compensator {
+) -> (Compensator, Cow<'a, Linear>) {
     let rounding = Rounding {
         step: judge.step_of(PROBE_NOISE),
         ..Rounding::FINEST
@@ -123,7 +120,11 @@ fn best_fit(
     let [first, others @ ..] = DAMPINGS;
     let judged = |damping: f64| {
         let fit = Compensator::new(shape, covariances, damping);
-        (judge.error(&fit.round(linear, rounding, mask)), fit)
+        let start = refit(shape, linear, covariances, damping, mask);
+        (
+            judge.error(&fit.round(&start, rounding, mask)),
+            (fit, start),
+        )
     };
     let mut best = judged(first);
     for damping in others {

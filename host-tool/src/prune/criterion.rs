@@ -11,9 +11,9 @@ pub enum Criterion {
     Magnitude,
     /// Magnitude times the root mean square of the weight's input (Wanda). See [`activation`].
     Activation,
-    /// Squared error that it leaves at the network's output, from the second moments of its input and the
-    /// measured sensitivity of its layer; those that stay then make up for it (optimal brain surgeon).
-    /// See [`obs`].
+    /// Squared error that its removal adds at the network's output when those that stay make up for all
+    /// that are gone (optimal brain surgeon), from the covariance of its layer's inputs and the layer's
+    /// measured sensitivity. See [`super::obs`].
     #[default]
     Obs,
     /// Share of the paths through the network that it carries (SynFlow); needs no samples. Its scores
@@ -52,45 +52,33 @@ pub fn activation(shape: LayerShape, weights: &[f32], taps: &TapStatistics<'_>) 
             .map(|tap| (taps.variance(output, tap) + taps.mean(output, tap).powi(2)).sqrt())
             .collect()
     };
-    by_group(shape, weights, rms, |weight, _, rms| {
+    by_group(shape, weights, rms, |weight, rms| {
         f64::from(weight.abs()) * rms
     })
 }
 
-/// `w^2 / [H^-1]_jj * importance`: the squared error of the output channel that is left when the
-/// weight goes and the channel's other weights make up for it (Hassibi & Stork, "Second Order
-/// Derivatives for Network Pruning", 1993, equation 5; per layer as in SparseGPT, arXiv 2301.00774),
-/// times what a squared error in that channel costs the network.
-///
-/// `inverse` holds per group and tap the diagonal of the inverse of the inputs' second moments,
-/// infinite for an input that is always the same; `importance` one factor per output channel.
+/// `w^2 C_jj`: the squared output error when the weight goes and all others stay as they are (LeCun et al.,
+/// "Optimal Brain Damage", 1989, equation 5, for one layer). `covariances` are those of each group's
+/// inputs, row-major `k x k`.
 ///
 /// # Panics
-/// If `inverse` or `importance` have fewer entries than `shape` asks for.
-pub fn obs(
-    shape: LayerShape,
-    weights: &[f32],
-    inverse: &[Vec<f64>],
-    importance: &[f32],
-) -> Vec<f32> {
-    let curvature = |group: usize| -> Vec<f64> {
-        inverse[group]
-            .iter()
-            .map(|diagonal| diagonal.max(f64::MIN_POSITIVE).recip())
-            .collect()
+/// If `covariances` have fewer entries than `shape` asks for.
+pub fn damage(shape: LayerShape, weights: &[f32], covariances: &[Vec<f64>]) -> Vec<f32> {
+    let variances = |group: usize| -> Vec<f64> {
+        let diagonal = covariances[group].iter().step_by(shape.k + 1);
+        diagonal.copied().collect()
     };
-    by_group(shape, weights, curvature, |weight, output, curvature| {
-        f64::from(weight).powi(2) * curvature * f64::from(importance[output])
+    by_group(shape, weights, variances, |weight, variance| {
+        f64::from(weight).powi(2) * variance
     })
 }
 
-/// The score of every weight from its value, its output channel and what all rows of its group
-/// share of its tap.
+/// The score of every weight from its value and what all rows of its group share of its tap.
 fn by_group(
     shape: LayerShape,
     weights: &[f32],
     taps: impl Fn(usize) -> Vec<f64>,
-    score: impl Fn(f32, usize, f64) -> f64,
+    score: impl Fn(f32, f64) -> f64,
 ) -> Vec<f32> {
     let mut scores = vec![0.0; weights.len()];
     for group in 0..shape.groups {
@@ -98,7 +86,7 @@ fn by_group(
         for output in group * shape.rows..(group + 1) * shape.rows {
             for (tap, &shared) in taps.iter().enumerate() {
                 let i = shape.index(output, tap);
-                scores[i] = score(weights[i], output, shared) as f32;
+                scores[i] = score(weights[i], shared) as f32;
             }
         }
     }
@@ -204,40 +192,32 @@ mod tests {
     }
 
     #[test]
-    fn an_obs_score_takes_the_curvature_of_its_group_and_the_importance_of_its_channel() {
+    fn damage_takes_the_variance_of_the_input_in_its_group() {
         let op = Op::DepthwiseConv2d {
             linear: linear([1, 2, 2, 3], 3),
             window: window([2, 2]),
         };
         let shape = LayerShape::of(&op).unwrap();
         let weights = &op.linear().unwrap().weights;
-        let inverse: Vec<Vec<f64>> = (0..3)
-            .map(|group| (0..4).map(|tap| f64::from(1 + 4 * group + tap)).collect())
-            .collect();
-        let scores = obs(shape, weights, &inverse, &[1.0, 10.0, 100.0]);
+        let variance = |group: usize, tap: usize| 4 * group + tap;
+        let covariance = |group| {
+            let value = |i: usize| {
+                if i.is_multiple_of(5) {
+                    variance(group, i / 5) as f64
+                } else {
+                    9.0
+                }
+            };
+            (0..16).map(value).collect()
+        };
+        let covariances: Vec<Vec<f64>> = (0..3).map(covariance).collect();
+        let scores = damage(shape, weights, &covariances);
         for channel in 0..3 {
             for tap in 0..4 {
                 let i = tap * 3 + channel;
-                let expected = weights[i].powi(2) / (1 + 4 * channel + tap) as f32
-                    * 10f32.powi(channel as i32);
+                let expected = weights[i].powi(2) * variance(channel, tap) as f32;
                 assert!((scores[i] - expected).abs() <= 1e-5 * expected);
             }
         }
-    }
-
-    #[test]
-    fn a_weight_whose_input_never_changes_is_worth_nothing() {
-        let op = Op::FullyConnected {
-            linear: linear([3, 1, 1, 4], 3),
-        };
-        let shape = LayerShape::of(&op).unwrap();
-        let inverse = [vec![1.0, f64::INFINITY, 1.0, 1.0]];
-        let scores = obs(shape, &op.linear().unwrap().weights, &inverse, &[1.0; 3]);
-        assert!(
-            scores
-                .iter()
-                .enumerate()
-                .all(|(i, &s)| (s == 0.0) == (i % 4 == 1))
-        );
     }
 }

@@ -7,13 +7,15 @@
 //! pruned first has the least.
 
 mod criterion;
+mod exact;
 mod masks;
 mod network;
 mod pattern;
 mod schedule;
 pub mod synflow;
 
-pub use criterion::{Criterion, activation, magnitude, network_scores, obs};
+pub use criterion::{Criterion, activation, damage, magnitude, network_scores};
+pub use exact::obs;
 pub use masks::{LEAST_KEPT, Scope, masks};
 pub use network::Evidence;
 pub use pattern::{BLOCK, Pattern, WeightLayout};

@@ -5,18 +5,19 @@ use super::{
     synflow,
 };
 use crate::calibrate::{ChannelSums, Statistics};
-use crate::graph::Graph;
+use crate::graph::{Graph, Linear};
 use crate::plan;
 use crate::plan::sensitivity::Cost;
 use crate::progress::Progress;
 use crate::quantize::{
-    self, Aim, Compensator, Curvature, Finest, LayerShape, Rounding, Streams, TapStatistics,
+    self, Aim, Compensator, Curvature, Finest, LayerShape, Rounding, Streams, TapStatistics, refit,
 };
 use rayon::prelude::*;
 
 /// Sparsities that layers are tried at: as many equal steps from none.
 const SPARSITIES: usize = 20;
-/// Of these trials. Much is moved onto the weights that stay: little of it should be the samples' noise.
+/// Of the scores and of these trials. Much is moved onto the weights that stay: little of it should be the
+/// samples' noise.
 const DAMPING: f64 = 0.1;
 
 /// What scores are computed from.
@@ -39,105 +40,82 @@ impl Evidence<'_> {
     /// weights that are left make up for those that are gone, and are scored anew.
     pub fn masks(&self, pruning: &Pruning, progress: &Progress) -> Vec<Option<Vec<bool>>> {
         let layouts = WeightLayout::of_network(self.graph);
-        let importance = match pruning.criterion {
-            Criterion::Obs => self.importance(pruning, progress),
-            _ => Vec::new(),
-        };
+        let mut importance = None;
         let mut round = 0;
         in_rounds(&layouts, pruning, |kept| {
             round += 1;
-            if round == 1 || pruning.criterion == Criterion::SynFlow {
-                self.scores(self.graph, pruning, &importance, kept)
-            } else {
-                let refit = self.refit(kept, progress);
-                self.scores(&refit, pruning, &importance, kept)
+            let refit = match (round, pruning.criterion) {
+                (1, _) | (_, Criterion::SynFlow) => None,
+                _ => Some(self.refit(kept, progress)),
+            };
+            let graph = refit.as_ref().unwrap_or(self.graph);
+            match pruning.criterion {
+                Criterion::Magnitude => {
+                    network_scores(graph, |_, _, linear| magnitude(&linear.weights))
+                }
+                Criterion::Activation => network_scores(graph, |index, shape, linear| {
+                    let node = &graph.nodes[index];
+                    let taps = TapStatistics::new(graph, self.statistics, node, shape);
+                    activation(shape, &linear.weights, &taps)
+                }),
+                Criterion::Obs => self.obs(graph, pruning, &mut importance, progress),
+                Criterion::SynFlow => synflow::scores(graph, kept),
             }
         })
     }
 
-    fn scores(
+    /// Scores of optimal brain surgeon times the importance of their layer, which the first round measures.
+    fn obs(
         &self,
         graph: &Graph,
         pruning: &Pruning,
-        importance: &[f64],
-        kept: &[Option<Vec<bool>>],
+        importance: &mut Option<Vec<f32>>,
+        progress: &Progress,
     ) -> Vec<Option<Vec<f32>>> {
-        match pruning.criterion {
-            Criterion::Magnitude => {
-                network_scores(graph, |_, _, linear| magnitude(&linear.weights))
-            }
-            Criterion::Activation => network_scores(graph, |index, shape, linear| {
-                let taps = TapStatistics::new(graph, self.statistics, &graph.nodes[index], shape);
-                activation(shape, &linear.weights, &taps)
-            }),
-            Criterion::Obs => self.obs(graph, importance),
-            Criterion::SynFlow => synflow::scores(graph, kept),
-        }
-    }
-
-    fn obs(&self, graph: &Graph, importance: &[f64]) -> Vec<Option<Vec<f32>>> {
-        network_scores(graph, |index, shape, linear| {
-            let taps = TapStatistics::new(graph, self.statistics, &graph.nodes[index], shape);
-            let importance = vec![importance[index] as f32; shape.outputs()];
-            obs(shape, &linear.weights, &inverse(shape, &taps), &importance)
-        })
-    }
-
-    /// Per node with weights a factor of its scores, such that one threshold over the network prunes
-    /// each layer as far as is best for the network: every layer is pruned to several sparsities and
-    /// compensated, held-out samples judge its error, and `costs` what that does to the network's output.
-    fn importance(&self, pruning: &Pruning, progress: &Progress) -> Vec<f64> {
-        let mut importance = vec![1.0; self.graph.nodes.len()];
-        let scores = self.obs(self.graph, &importance);
-        let bar = progress.stage("sparsities", self.graph.nodes.len());
+        let bar = progress.stage("sparsities", graph.nodes.len());
+        let mut scores = vec![None; graph.nodes.len()];
         let mut layers = Vec::new();
-        quantize::run_dense(self.graph, self.samples, |index, streams| {
-            if let Some(scores) = &scores[index] {
-                layers.extend(self.sparsities(index, streams, scores));
+        quantize::run_dense(graph, self.samples, |index, streams| {
+            if let Some(layer) = Layer::new(graph, index, streams) {
+                if importance.is_none() {
+                    layers.push(layer.sparsities(streams));
+                }
+                scores[index] = Some(layer.scores);
             }
             bar.advance(1);
         });
+        let importance =
+            importance.get_or_insert_with(|| self.importance(layers, &scores, pruning.sparsity));
+        for (scores, importance) in scores.iter_mut().zip(importance) {
+            let scores = scores.iter_mut().flatten();
+            scores.for_each(|score| *score *= *importance);
+        }
+        scores
+    }
+
+    /// Per node with weights a factor of its scores, such that one threshold over the network prunes
+    /// each layer as far as is best for the network: every layer was pruned to several sparsities and
+    /// compensated, held-out samples judged its error, and `costs` what that does to the network's output.
+    fn importance(
+        &self,
+        mut layers: Vec<plan::Layer>,
+        scores: &[Option<Vec<f32>>],
+        sparsity: f64,
+    ) -> Vec<f32> {
         plan::weigh(&mut layers, self.costs);
         let weights: usize = scores.iter().flatten().map(Vec::len).sum();
-        let kept = (weights as f64 * (1.0 - pruning.sparsity)) as usize;
+        let kept = (weights as f64 * (1.0 - sparsity)) as usize;
         let chosen = plan::choose(&layers, kept);
+        let mut importance = vec![1.0; scores.len()];
         for (i, layer) in layers.iter().enumerate() {
             let level = chosen
                 .as_ref()
                 .map_or(layer.levels.len() - 1, |chosen| chosen[i]);
             let scores = scores[layer.node].as_deref().unwrap_or_default();
             let threshold = threshold(scores, layer.levels[level].bytes);
-            importance[layer.node] = 1.0 / f64::from(threshold).max(f64::MIN_POSITIVE);
+            importance[layer.node] = threshold.max(f32::MIN_POSITIVE).recip();
         }
         importance
-    }
-
-    /// A layer at several sparsities: levels whose bytes are weights that stay.
-    fn sparsities(&self, index: usize, streams: &Streams, scores: &[f32]) -> Option<plan::Layer> {
-        let node = &self.graph.nodes[index];
-        let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
-        let judge = streams.covariances(self.graph, node, |i| streams.judges(i));
-        let judge = Curvature::new(shape, linear, &judge);
-        let fit = streams.covariances(self.graph, node, |i| streams.fits(i));
-        let fit = Compensator::new(shape, &fit, DAMPING);
-        let level = |step: usize| {
-            let kept = scores.len() * (SPARSITIES - step) / SPARSITIES;
-            let threshold = threshold(scores, kept);
-            let mask: Vec<bool> = scores.iter().map(|&score| score >= threshold).collect();
-            let layer = fit.round(linear, Rounding::FINEST, Some(&mask));
-            plan::Level {
-                step: 0.0,
-                price: 0.0,
-                bytes: kept,
-                loss: judge.error(&layer),
-            }
-        };
-        Some(plan::Layer {
-            node: index,
-            power: judge.power(),
-            damping: DAMPING,
-            levels: (0..SPARSITIES).into_par_iter().map(level).collect(),
-        })
     }
 
     /// The network with masked weights, refit to the dense one layer by layer; as fine as int8 with a
@@ -161,6 +139,68 @@ impl Evidence<'_> {
     }
 }
 
+/// A layer, the covariances of its inputs in the samples that fit it, and the scores of its weights.
+struct Layer<'a> {
+    graph: &'a Graph,
+    index: usize,
+    shape: LayerShape,
+    linear: &'a Linear,
+    covariances: Vec<Vec<f64>>,
+    scores: Vec<f32>,
+}
+
+impl<'a> Layer<'a> {
+    /// The layer at a node with weights.
+    fn new(graph: &'a Graph, index: usize, streams: &Streams) -> Option<Self> {
+        let node = &graph.nodes[index];
+        let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
+        let covariances = streams.covariances(graph, node, |i| streams.fits(i));
+        let scores = obs(shape, &linear.weights, &covariances, DAMPING);
+        Some(Self {
+            graph,
+            index,
+            shape,
+            linear,
+            covariances,
+            scores,
+        })
+    }
+
+    /// The layer at several sparsities: levels whose bytes are weights that stay.
+    fn sparsities(&self, streams: &Streams) -> plan::Layer {
+        let node = &self.graph.nodes[self.index];
+        let judge = streams.covariances(self.graph, node, |i| streams.judges(i));
+        let judge = Curvature::new(self.shape, self.linear, &judge);
+        let fit = Compensator::new(self.shape, &self.covariances, DAMPING);
+        let level = |step: usize| {
+            let kept = self.scores.len() * (SPARSITIES - step) / SPARSITIES;
+            let threshold = threshold(&self.scores, kept);
+            let reach = |&score: &f32| score >= threshold;
+            let mask: Vec<bool> = self.scores.iter().map(reach).collect();
+            let refit = refit(
+                self.shape,
+                self.linear,
+                &self.covariances,
+                DAMPING,
+                Some(&mask),
+            );
+            let layer = fit.round(&refit, Rounding::FINEST, Some(&mask));
+            plan::Level {
+                step: 0.0,
+                price: 0.0,
+                bytes: kept,
+                loss: judge.error(&layer),
+            }
+        };
+        plan::Layer {
+            node: self.index,
+            power: judge.power(),
+            damping: DAMPING,
+            levels: (0..SPARSITIES).into_par_iter().map(level).collect(),
+        }
+    }
+}
+
 /// The score that so many reach or exceed.
 fn threshold(scores: &[f32], kept: usize) -> f32 {
     let mut sorted = scores.to_vec();
@@ -168,19 +208,6 @@ fn threshold(scores: &[f32], kept: usize) -> f32 {
         Some(last) => *sorted.select_nth_unstable_by(last, |a, b| b.total_cmp(a)).1,
         None => f32::INFINITY,
     }
-}
-
-/// By group and tap the inverse of the diagonal of the second moments. With the diagonal of the inverse
-/// in its place, every weight's score counts on help from others that go as well: measured on
-/// EfficientNet-Lite0 at half of the weights, such masks lose nearly everything.
-fn inverse(shape: LayerShape, taps: &TapStatistics<'_>) -> Vec<Vec<f64>> {
-    let outputs = (0..shape.outputs()).step_by(shape.rows);
-    outputs
-        .map(|output| {
-            let taps = (0..shape.k).map(|tap| taps.variance(output, tap));
-            taps.map(f64::recip).collect()
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -3,12 +3,10 @@
 //! (Frantar et al., "GPTQ", arXiv 2210.17323, section 3, algorithm 1; masks as in "SparseGPT",
 //! arXiv 2301.00774).
 
+use super::factor::{inverse_factor, ridge};
 use super::layer::{LayerShape, MAX_CODE, QuantizedLinear, code, histogram, scales};
 use crate::graph::Linear;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt;
 use faer::linalg::matmul::matmul;
-use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
@@ -16,10 +14,6 @@ use rayon::prelude::*;
 const BLOCK: usize = 64;
 /// Passes that see what codes cost after the pass before.
 const RATE_PASSES: usize = 2;
-/// Matrices of this many rows are factored in parallel, by this many tasks. A constant, so that the split, and
-/// with it every rounding, is the same whatever the number of threads.
-const LARGE: usize = 768;
-const TASKS: usize = 4;
 /// Output channels that one task rounds.
 const LANES: usize = 64;
 
@@ -181,16 +175,14 @@ impl Elimination {
         let variance = |tap: usize| covariance[tap * k + tap];
         let mut taps: Vec<usize> = (0..k).collect();
         taps.sort_by(|&a, &b| variance(b).total_cmp(&variance(a)).then(a.cmp(&b)));
-        let mean = (0..k).map(variance).sum::<f64>() / k as f64;
-        let damping = if mean > 0.0 { mean * damping } else { 1.0 };
         // With J the reversal, J C J = L L^T gives C^-1 = U^T U for U = J L^-1 J.
-        let reversed = |damping: f64| {
+        let reversed = |ridge: f64| {
             Mat::from_fn(k, k, |i, j| {
                 let (a, b) = (taps[k - 1 - i], taps[k - 1 - j]);
-                covariance[a * k + b] + if i == j { damping } else { 0.0 }
+                covariance[a * k + b] + if i == j { ridge } else { 0.0 }
             })
         };
-        let inverse = inverse_factor(reversed, damping);
+        let inverse = inverse_factor(reversed, ridge(covariance, k, damping));
         let mut factor = vec![0f32; k * k];
         for i in 0..k {
             for j in i..k {
@@ -204,33 +196,6 @@ impl Elimination {
             mean_left: left / k as f32,
         }
     }
-}
-
-/// `L^-1` of a covariance with damping. A matrix that rounding made indefinite gets more of it.
-fn inverse_factor(matrix: impl Fn(f64) -> Mat<f64>, mut damping: f64) -> Mat<f64> {
-    loop {
-        let mut matrix = matrix(damping);
-        let k = matrix.nrows();
-        let tasks = match k {
-            0..LARGE => Par::Seq,
-            _ => Par::rayon(TASKS),
-        };
-        if factor(matrix.as_mut(), tasks) {
-            let mut inverse = Mat::zeros(k, k);
-            invert_lower_triangular(inverse.as_mut(), matrix.as_ref(), tasks);
-            return inverse;
-        }
-        damping *= 2.0;
-    }
-}
-
-/// Cholesky's factor in place of the lower triangle; whether there is one.
-fn factor(matrix: MatMut<'_, f64>, tasks: Par) -> bool {
-    let parameters = Default::default();
-    let scratch = llt::factor::cholesky_in_place_scratch::<f64>(matrix.nrows(), tasks, parameters);
-    let mut memory = MemBuffer::new(scratch);
-    let stack = MemStack::new(&mut memory);
-    llt::factor::cholesky_in_place(matrix, Default::default(), tasks, stack, parameters).is_ok()
 }
 
 /// Some output channels of a layer, tap by tap (`[tap][lane]`), so that the inner loop is a vector

@@ -2,6 +2,7 @@
 //! compensates for the inputs that it will really get, and its bias and scales are corrected until
 //! its output has the mean and the spread of the dense network's.
 
+use super::refit::refit;
 use super::repair::repair;
 use super::{ActivationQuantization, Compensator, LayerShape, QuantizedLinear, Rounding, Streams};
 use crate::calibrate::ChannelSums;
@@ -69,7 +70,8 @@ pub fn quantize(
                 let rounding = steps.step(index);
                 let compensator = Compensator::new(shape, &covariances, rounding.damping);
                 let mask = aim.masks[index].as_deref();
-                let mut layer = compensator.round(linear, rounding, mask);
+                let start = refit(shape, linear, &covariances, rounding.damping, mask);
+                let mut layer = compensator.round(&start, rounding, mask);
                 run_layer(graph, index, &mut streams, aim, &mut layer);
                 steps.done(index, &layer);
                 layers[index] = Some(layer);
