@@ -7,10 +7,10 @@ use edgeprune::graph::{
     run,
 };
 use edgeprune::package::{self, Description};
-use edgeprune::plan::Database;
+use edgeprune::plan::{Database, Unlimited};
 use edgeprune::progress::Progress;
 use edgeprune::prune::{Evidence, Pruning};
-use edgeprune::quantize::{ActivationPlan, Aim, Finest, QuantizedGraph, quantize, run_dense};
+use edgeprune::quantize::{ActivationPlan, Aim, QuantizedGraph, quantize, run_dense};
 use edgeprune_format::manifest::{Calibration, DType};
 use edgeprune_runtime::{Arena, Package, Session};
 
@@ -105,7 +105,7 @@ fn quantized(graph: &Graph) -> (QuantizedGraph, Vec<Vec<Vec<f32>>>) {
         masks: &masks,
         samples: &samples,
     };
-    let quantized = quantize(graph, &aim, &mut Finest, &Progress::Silent);
+    let quantized = quantize(graph, &aim, &mut Unlimited(&[]), &Progress::Silent);
     (quantized, samples)
 }
 
@@ -236,7 +236,7 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
         masks: &masks,
         samples: &samples,
     };
-    let quantized = quantize(&graph, &aim, &mut Finest, &Progress::Silent);
+    let quantized = quantize(&graph, &aim, &mut Unlimited(&[]), &Progress::Silent);
     let codes = || {
         quantized
             .layers

@@ -29,6 +29,16 @@ pub struct Level {
     pub loss: f64,
 }
 
+impl Level {
+    pub(super) fn rounding(&self, damping: f64) -> Rounding {
+        Rounding {
+            step: self.step,
+            price: self.price,
+            damping,
+        }
+    }
+}
+
 /// A layer and its levels, from fine to coarse: bytes fall, losses rise, on a convex curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
@@ -45,11 +55,7 @@ pub struct Layer {
 impl Layer {
     /// How the weights are rounded at a level.
     pub fn rounding(&self, level: usize) -> Rounding {
-        Rounding {
-            step: self.levels[level].step,
-            price: self.levels[level].price,
-            damping: self.damping,
-        }
+        self.levels[level].rounding(self.damping)
     }
 
     /// Gives every level its loss in place of its error, and drops those that no budget would choose.

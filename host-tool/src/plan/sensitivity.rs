@@ -4,9 +4,7 @@
 use super::levels::Level;
 use crate::graph::{Graph, Linear, Node, Op, evaluate, run_with};
 use crate::progress::Progress;
-use crate::quantize::{
-    Compensator, Curvature, LayerShape, QuantizedLinear, Rounding, TapStatistics,
-};
+use crate::quantize::{Compensator, Curvature, LayerShape, QuantizedLinear, TapStatistics};
 use rayon::prelude::*;
 
 /// Errors that trials cause in their layer, as shares of the layer's own power: a small one, and one as
@@ -73,11 +71,7 @@ pub(super) fn trials(
     let mut chosen: Vec<&Level> = TRIAL_NOISES.into_iter().filter_map(level).collect();
     chosen.dedup();
     let trial = |level: &Level| {
-        let rounding = Rounding {
-            step: level.step,
-            price: level.price,
-            damping: fit.damping(),
-        };
+        let rounding = level.rounding(fit.damping());
         let layer = fit.round(graph.nodes[node].op.linear()?, rounding, None);
         Trial::new(graph, node, taps, judge, &layer, level.loss)
     };

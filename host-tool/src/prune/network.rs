@@ -6,11 +6,11 @@ use super::{
 };
 use crate::calibrate::{ChannelSums, Statistics};
 use crate::graph::{Graph, Linear};
-use crate::plan;
 use crate::plan::sensitivity::Cost;
+use crate::plan::{self, Unlimited};
 use crate::progress::Progress;
 use crate::quantize::{
-    self, Aim, Compensator, Curvature, Finest, LayerShape, Rounding, Streams, TapStatistics, refit,
+    self, Aim, Compensator, Curvature, LayerShape, Rounding, Streams, TapStatistics, refit,
 };
 use rayon::prelude::*;
 
@@ -127,7 +127,7 @@ impl Evidence<'_> {
             masks: kept,
             samples: self.samples,
         };
-        let pruned = quantize::quantize(self.graph, &aim, &mut Finest, progress);
+        let pruned = quantize::quantize(self.graph, &aim, &mut Unlimited(&[]), progress);
         let mut graph = pruned.graph;
         for (node, layer) in graph.nodes.iter_mut().zip(&pruned.layers) {
             let shape = LayerShape::of(&node.op);

@@ -24,6 +24,6 @@ pub(crate) use factor::{inverse_factor, ridge};
 pub use layer::{LayerShape, MAX_CODE, QuantizedLinear, bf16_above, code, scale_bytes, scales};
 pub use moments::Moments;
 pub use refit::refit;
-pub use sequential::{Aim, Finest, QuantizedGraph, Steps, quantize};
+pub use sequential::{Aim, QuantizedGraph, Steps, quantize};
 pub use streams::{Streams, run_dense, stream_bytes};
 pub use taps::TapStatistics;

@@ -41,18 +41,6 @@ pub trait Steps {
     fn done(&mut self, node: usize, layer: &QuantizedLinear);
 }
 
-/// The finest codes for every layer.
-#[derive(Clone, Copy, Debug)]
-pub struct Finest;
-
-impl Steps for Finest {
-    fn step(&mut self, _node: usize) -> Rounding {
-        Rounding::FINEST
-    }
-
-    fn done(&mut self, _node: usize, _layer: &QuantizedLinear) {}
-}
-
 /// Quantizes `graph`.
 pub fn quantize(
     graph: &Graph,
