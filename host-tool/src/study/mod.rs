@@ -56,11 +56,10 @@ impl Knowledge {
             masks = network.masks(source, &priced, pruning, progress);
             known = Some(priced);
         }
-        let (network, equalization, known) = match network.equalized(source, progress)? {
-            Some((equal, equalization)) => (equal, Some(equalization), None),
-            None => (network, None, known),
-        };
-        let priced = known.unwrap_or_else(|| network.priced(source, progress));
+        let (network, equalization) = network.equalized(source, progress)?;
+        let priced = known
+            .filter(|_| equalization.is_none())
+            .unwrap_or_else(|| network.priced(source, progress));
         let mut layers = match pruning {
             Some(_) => network.database(source, &masks, progress).layers,
             None => priced.database.layers,
@@ -79,10 +78,7 @@ impl Knowledge {
     /// What a package of every layer's finest codes needs.
     pub(crate) fn without_levels(source: &Source<'_>, progress: &Progress) -> Result<Self, Error> {
         let network = Network::measure(source, Cow::Borrowed(&source.graph), progress)?;
-        let (network, equalization) = match network.equalized(source, progress)? {
-            Some((equal, equalization)) => (equal, Some(equalization)),
-            None => (network, None),
-        };
+        let (network, equalization) = network.equalized(source, progress)?;
         Ok(Self {
             equalization,
             activations: network.plan.activations,
@@ -130,20 +126,23 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// The network with equalized channels, where that helps.
+    /// With equalized channels, where that helps.
     fn equalized(
-        &self,
+        self,
         source: &Source<'_>,
         progress: &Progress,
-    ) -> Result<Option<(Self, Equalization)>, Error> {
+    ) -> Result<(Self, Option<Equalization>), Error> {
         if self.plan.error < WORTH_EQUALIZING {
-            return Ok(None);
+            return Ok((self, None));
         }
         let equalization = Equalization::new(&self.graph, &self.statistics);
         let graph = Cow::Owned(equalization.apply(&self.graph));
         let equal = Self::measure(source, graph, progress)?;
-        let better = equal.plan.error < self.plan.error;
-        Ok(better.then_some((equal, equalization)))
+        if equal.plan.error < self.plan.error {
+            Ok((equal, Some(equalization)))
+        } else {
+            Ok((self, None))
+        }
     }
 
     fn database(
