@@ -189,6 +189,27 @@ impl Op {
         }
     }
 
+    /// The output and the input channel of the weight at an index, if the operator has weights.
+    pub(crate) fn weight_channels(&self) -> Option<impl Fn(usize) -> (usize, usize) + use<>> {
+        let linear = self.linear()?;
+        let groups = match self {
+            Self::Conv2d { groups, .. } => *groups,
+            _ => 1,
+        };
+        let depthwise = matches!(self, Self::DepthwiseConv2d { .. });
+        let inner = linear.shape[3].max(1);
+        let outputs = linear.bias.len().max(1);
+        let row = (linear.weights.len() / outputs).max(1);
+        Some(move |index: usize| {
+            if depthwise {
+                (index % outputs, index % outputs)
+            } else {
+                let output = index / row;
+                (output, output * groups / outputs * inner + index % inner)
+            }
+        })
+    }
+
     /// The constants, if the operator has weights, to change.
     pub fn linear_mut(&mut self) -> Option<&mut Linear> {
         match self {

@@ -62,13 +62,11 @@ impl Equalization {
     pub fn apply(&self, graph: &Graph) -> Graph {
         let mut scaled = graph.clone();
         for node in &mut scaled.nodes {
-            let column = columns(&node.op);
-            let (input, output) = (
-                &self.exponents[node.inputs[0]],
-                &self.exponents[node.output],
-            );
-            if let Some(linear) = node.op.linear_mut() {
-                scale(linear, column, input, output);
+            let input = &self.exponents[node.inputs[0]];
+            let output = &self.exponents[node.output];
+            let channels = node.op.weight_channels();
+            if let (Some(channels), Some(linear)) = (channels, node.op.linear_mut()) {
+                scale(linear, channels, input, output);
             }
         }
         scaled
@@ -101,35 +99,15 @@ fn activation(node: &Node) -> Activation {
     }
 }
 
-/// For a layer: the output channel and the input channel of the weight at an index.
-fn columns(op: &Op) -> impl Fn(&Linear, usize) -> (usize, usize) + use<> {
-    let groups = match op {
-        Op::DepthwiseConv2d { .. } => None,
-        Op::Conv2d { groups, .. } => Some(*groups),
-        _ => Some(1),
-    };
-    move |linear, index| {
-        let outputs = linear.bias.len();
-        let inner = linear.shape[3];
-        match groups {
-            None => (index % outputs, index % outputs),
-            Some(groups) => {
-                let output = index / (linear.weights.len() / outputs);
-                (output, output * groups / outputs * inner + index % inner)
-            }
-        }
-    }
-}
-
 fn scale(
     linear: &mut Linear,
-    channels: impl Fn(&Linear, usize) -> (usize, usize),
+    channels: impl Fn(usize) -> (usize, usize),
     input: &[u8],
     output: &[u8],
 ) {
-    for index in 0..linear.weights.len() {
-        let (to, from) = channels(linear, index);
-        linear.weights[index] *= power(output[to]) / power(input[from]);
+    for (index, weight) in linear.weights.iter_mut().enumerate() {
+        let (to, from) = channels(index);
+        *weight *= power(output[to]) / power(input[from]);
     }
     for (bias, &exponent) in linear.bias.iter_mut().zip(output) {
         *bias *= power(exponent);

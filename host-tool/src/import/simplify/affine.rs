@@ -163,25 +163,13 @@ fn reads_no_padding(window: Window, input: [usize; 4], output: [usize; 4]) -> bo
 }
 
 fn scale_inputs(node: &mut Node, map: &Affine) {
-    let groups = match &node.op {
-        Op::Conv2d { groups, .. } => *groups,
-        _ => 1,
-    };
-    let depthwise = matches!(node.op, Op::DepthwiseConv2d { .. });
-    let Some(linear) = node.op.linear_mut() else {
+    let channels = node.op.weight_channels();
+    let (Some(channels), Some(linear)) = (channels, node.op.linear_mut()) else {
         return;
     };
-    let inner = linear.shape[3].max(1);
-    let outputs = linear.bias.len().max(1);
-    let row = (linear.weights.len() / outputs).max(1);
     let mut terms: Vec<f64> = linear.bias.iter().map(|&bias| f64::from(bias)).collect();
     for (index, weight) in linear.weights.iter_mut().enumerate() {
-        let (out, input) = if depthwise {
-            (index % outputs, index % outputs)
-        } else {
-            let out = index / row;
-            (out, out * groups / outputs * inner + index % inner)
-        };
+        let (out, input) = channels(index);
         let (a, b) = map.at(input);
         terms[out] += f64::from(*weight) * f64::from(b);
         *weight *= a;
