@@ -276,6 +276,7 @@ impl<'a> Study<'a> {
             let linear = node.op.linear()?;
             Some(QuantizedLinear {
                 codes: vec![0; linear.weights.len()],
+                row: linear.weights.len(),
                 scales: vec![1e-4; linear.bias.len()],
                 bias: linear.bias.clone(),
             })

@@ -119,7 +119,7 @@ impl Writer {
     }
 
     /// Adds a constant whose elements are the little-endian `bytes`. Single-byte elements are
-    /// entropy-coded where that is shorter.
+    /// entropy-coded where that is shorter, in rows along the first dimension.
     ///
     /// # Errors
     /// See [`EncodeError`].
@@ -131,7 +131,7 @@ impl Writer {
         bytes: &[u8],
     ) -> Result<TensorId, EncodeError> {
         let coded = match dtype {
-            DType::I8 | DType::U8 => Some(encode_bytes(bytes)),
+            DType::I8 | DType::U8 => Some(encode_bytes(shape, bytes)),
             _ => None,
         };
         let (encoding, blob) = match coded {
@@ -221,9 +221,10 @@ fn is_aligned(tensor: &Tensor) -> bool {
     raw && matches!(tensor.dtype, DType::I8 | DType::F32)
 }
 
-fn encode_bytes(bytes: &[u8]) -> Vec<u8> {
+fn encode_bytes(shape: Shape, bytes: &[u8]) -> Vec<u8> {
     let elements: Vec<i8> = bytes.iter().map(|&byte| byte as i8).collect();
-    rans::encode(&elements)
+    let rows = (shape[0] as usize).max(1);
+    rans::encode(&elements, elements.len().div_ceil(rows))
 }
 
 fn assemble(manifest: &[u8], body: &[u8]) -> Result<Vec<u8>, EncodeError> {

@@ -4,8 +4,9 @@
 //! arXiv 2301.00774).
 
 use super::factor::{inverse_factor, ridge};
-use super::layer::{LayerShape, MAX_CODE, QuantizedLinear, code, histogram, scales};
+use super::layer::{LayerShape, MAX_CODE, QuantizedLinear, code, scales};
 use crate::graph::Linear;
+use edgeprune_format::rans;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
@@ -77,12 +78,13 @@ impl Compensator {
         let mut codes = round(self.shape, linear, &scales, mask, &self.orders, None);
         if rounding.price > 0.0 {
             for _ in 0..RATE_PASSES {
-                let rate = Rate::new(&codes, rounding.price);
+                let rate = Rate::new(&codes, self.shape.row(), rounding.price);
                 codes = round(self.shape, linear, &scales, mask, &self.orders, Some(&rate));
             }
         }
         QuantizedLinear {
             codes,
+            row: self.shape.row(),
             scales,
             bias: linear.bias.clone(),
         }
@@ -93,40 +95,60 @@ impl Compensator {
 /// Wiegand, "Rate-distortion optimization for video compression", 1998).
 #[derive(Clone, Debug)]
 struct Rate {
-    /// The price of the bits of each code, at `code + 128`.
-    cost: Vec<f32>,
+    /// For each entropy model, the price of the bits of each code, at `code + 128`.
+    prices: Vec<[f32; 256]>,
+    /// The model of each row; empty where there is one.
+    choices: Vec<u8>,
 }
 
 impl Rate {
-    fn new(codes: &[i8], price: f32) -> Self {
-        let counts = histogram(codes.iter().copied());
-        let total = codes.len() as f64;
-        let bits = |&count: &u32| -(f64::from(count).max(0.3) / total).log2();
+    fn new(codes: &[i8], row: usize, price: f32) -> Self {
+        let choices = rans::row_models(codes, row);
+        let models = choices
+            .iter()
+            .max()
+            .map_or(1, |&last| usize::from(last) + 1);
+        let mut counts = vec![[0u32; 256]; models];
+        for (index, codes) in codes.chunks(row).enumerate() {
+            let model = choices.get(index).map_or(0, |&model| usize::from(model));
+            for &code in codes {
+                counts[model][(i16::from(code) + 128) as usize] += 1;
+            }
+        }
+        let prices = counts.iter().map(|counts| {
+            let total = f64::from(counts.iter().sum::<u32>());
+            let bits = |count: u32| -(f64::from(count).max(0.3) / total).log2();
+            counts.map(|count| price * bits(count) as f32)
+        });
         Self {
-            cost: counts
-                .iter()
-                .map(|count| price * bits(count) as f32)
-                .collect(),
+            prices: prices.collect(),
+            choices,
         }
     }
 
-    /// Of the codes next to `value` and zero, the one with the least sum of squared error and bits.
-    /// `price`: of a bit in units of a squared step at this tap.
-    fn code(&self, value: f32, price: f32) -> i8 {
-        let below = value.floor().clamp(-MAX_CODE, MAX_CODE - 1.0);
-        let cost = |code: f32| {
-            let error = value - code;
-            error * error + price * self.cost[(code as i32 + 128) as usize]
-        };
-        let mut best = (cost(0.0), 0.0);
-        for code in [below, below + 1.0] {
-            let cost = cost(code);
-            if cost < best.0 {
-                best = (cost, code);
-            }
-        }
-        best.1 as i8
+    /// The prices of the codes of an output channel.
+    fn of(&self, output: usize) -> &[f32; 256] {
+        let model = self.choices.get(output);
+        &self.prices[model.map_or(0, |&model| usize::from(model))]
     }
+}
+
+/// Of the codes next to `value` and zero, the one with the least sum of squared error and bits.
+/// `price`: what a unit of `prices` weighs, in squared steps at this tap.
+fn cheapest_code(value: f32, price: f32, prices: &[f32; 256]) -> i8 {
+    let below = value.floor().clamp(-MAX_CODE, MAX_CODE - 1.0);
+    let cost = |code: f32| {
+        let error = value - code;
+        error * error + price * prices[(code as i32 + 128) as usize]
+    };
+    let mut best = (cost(0.0), 0.0);
+    for code in [below, below + 1.0] {
+        let cost = cost(code);
+        if cost < best.0 {
+            best = (cost, code);
+        }
+    }
+    best.1 as i8
 }
 
 /// One pass over all output channels.
@@ -269,7 +291,11 @@ impl<'a> Lanes<'a> {
                     .is_none_or(|keep| keep[tap * lanes + lane]);
                 let q = match rate {
                     _ if !keep => 0,
-                    Some(rate) => rate.code(now[lane] / self.scales[lane], price),
+                    Some(rate) => cheapest_code(
+                        now[lane] / self.scales[lane],
+                        price,
+                        rate.of(self.outputs[lane]),
+                    ),
                     None => code(now[lane], self.scales[lane]),
                 };
                 rows[lane].1[tap] = q;
@@ -319,7 +345,6 @@ mod tests {
     use super::*;
     use crate::graph::{Activation, Op};
     use crate::quantize::Moments;
-    use edgeprune_format::rans;
 
     /// A layer and correlated inputs from a linear congruential generator.
     fn problem(out: usize, k: usize, rows: usize) -> (Op, Vec<f32>) {
@@ -356,6 +381,7 @@ mod tests {
     ) -> f64 {
         let quantized = QuantizedLinear {
             codes,
+            row: shape.row(),
             scales: scales.to_vec(),
             bias: linear.bias.clone(),
         };
@@ -421,7 +447,7 @@ mod tests {
                 ..Rounding::FINEST
             };
             let QuantizedLinear { codes, scales, .. } = compensator.round(linear, rounding, None);
-            let bits = 8.0 * rans::coded_len(&histogram(codes.iter().copied())) as f64;
+            let bits = 8.0 * rans::coded_len(&codes, k) as f64;
             (
                 bits / (out * k) as f64,
                 error(shape, linear, &covariance, codes, &scales),

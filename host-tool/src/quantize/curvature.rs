@@ -199,6 +199,7 @@ mod tests {
         };
         let layer = QuantizedLinear {
             codes: codes.to_vec(),
+            row: 2,
             scales: scales.to_vec(),
             bias: vec![0.0; 2],
         };

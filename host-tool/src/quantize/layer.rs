@@ -52,6 +52,16 @@ impl LayerShape {
         self.outputs() * self.k
     }
 
+    /// Weights from one row of the weight array to the next: an output channel's where they lie
+    /// together, else all.
+    pub fn row(&self) -> usize {
+        if self.depthwise {
+            self.weights()
+        } else {
+            self.k
+        }
+    }
+
     /// Position in the weight array of one weight of an output channel.
     pub fn index(&self, output: usize, tap: usize) -> usize {
         if self.depthwise {
@@ -67,6 +77,8 @@ impl LayerShape {
 pub struct QuantizedLinear {
     /// Codes in [-127, 127], in the order of the weights.
     pub codes: Vec<i8>,
+    /// Codes in a row: see [`LayerShape::row`].
+    pub row: usize,
     /// One step size per output channel.
     pub scales: Vec<f32>,
     /// One per output channel, in real values, corrected.
@@ -87,7 +99,7 @@ impl QuantizedLinear {
 
     /// Bytes that the codes, and scales that differ between channels, take in a package.
     pub fn coded_bytes(&self) -> usize {
-        let codes = rans::coded_len(&histogram(self.codes.iter().copied())).min(self.codes.len());
+        let codes = rans::coded_len(&self.codes, self.row).min(self.codes.len());
         codes + scale_bytes(&self.scales)
     }
 
@@ -119,15 +131,6 @@ pub fn scale_bytes(scales: &[f32]) -> usize {
     } else {
         2 * scales.len()
     }
-}
-
-/// How often each code occurs: `counts[code + 128]`.
-pub(crate) fn histogram(codes: impl Iterator<Item = i8>) -> [u32; 256] {
-    let mut counts = [0; 256];
-    for code in codes {
-        counts[(i16::from(code) + 128) as usize] += 1;
-    }
-    counts
 }
 
 /// Greatest magnitude of a weight code.

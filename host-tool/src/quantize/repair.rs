@@ -60,6 +60,7 @@ mod tests {
     fn layer(scales: Vec<f32>) -> QuantizedLinear {
         QuantizedLinear {
             codes: vec![1; scales.len()],
+            row: 1,
             bias: vec![0.0; scales.len()],
             scales,
         }

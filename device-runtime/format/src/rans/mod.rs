@@ -1,15 +1,24 @@
 //! Static rANS over single-byte elements (J. Duda, "Asymmetric numeral systems", arXiv 1311.2540).
 //!
-//! One order-0 model per tensor. A stream is:
+//! A tensor has one order-0 model, or up to [`MAX_MODELS`], of which each row (an output channel's
+//! weights) takes one: rows differ in how large their codes are. A stream is:
 //!
 //! | part | content |
 //! |---|---|
-//! | byte 0 | bits 0..4: `scale_bits` (8 to 12); bit 4: two interleaved states instead of one; bits 5..8: order `k` of the Exp-Golomb code |
+//! | byte 0 | bits 0..4: `scale_bits` (8 to 12); bit 4: two interleaved states instead of one; bits 5..8: number of models - 1 |
+//! | models | one after the other, each as below |
+//! | rows | only with several models: elements in a row, `u32`, then the model of each row, in as many bits as the number of models - 1 has, most significant bit first, padded to a byte |
+//! | restart table | for every chunk but the last: its length in bytes, `u32` |
+//! | chunks | each [`CHUNK`] elements (the last: what is left): the states, `u32` each, then `u16` words |
+//!
+//! A model is:
+//!
+//! | part | content |
+//! |---|---|
+//! | byte 0 | order `k` of the Exp-Golomb code, 0 to 7 |
 //! | byte 1 | the lowest symbol, as `i8` |
 //! | byte 2 | number of symbols - 1: the alphabet is `lowest ..= lowest + number - 1` |
 //! | frequencies | one Exp-Golomb code of order `k` a symbol, most significant bit first, padded to a byte; they sum to `2^scale_bits` |
-//! | restart table | for every chunk but the last: its length in bytes, `u32` |
-//! | chunks | each [`CHUNK`] elements (the last: what is left): the states, `u32` each, then `u16` words |
 //!
 //! Chunks decode independently of each other. Element `i` of a chunk uses state `i % states`:
 //!
@@ -20,7 +29,16 @@
 //!
 //! Every state ends at 2^16 and every word is used: a decoder checks both.
 
+#[cfg(feature = "encode")]
+mod encode;
+#[cfg(feature = "encode")]
+mod models;
+
 use crate::FormatError;
+#[cfg(feature = "encode")]
+pub use encode::{coded_len, encode};
+#[cfg(feature = "encode")]
+pub use models::row_models;
 
 /// Elements in a chunk.
 pub const CHUNK: usize = 1 << 16;
@@ -30,6 +48,10 @@ pub const STATE_END: u32 = 1 << 16;
 pub const MAX_SCALE_BITS: u32 = 12;
 /// Least bits of frequency resolution.
 pub const MIN_SCALE_BITS: u32 = 8;
+/// Most models of a tensor.
+pub const MAX_MODELS: usize = 8;
+/// Greatest order of the code of the frequencies.
+const MAX_ORDER: u8 = 7;
 
 const SLOTS: usize = 1 << MAX_SCALE_BITS;
 
@@ -38,13 +60,14 @@ const SLOTS: usize = 1 << MAX_SCALE_BITS;
 /// # Errors
 /// [`FormatError::Stream`] if the stream is malformed; `out` then holds garbage.
 pub fn decode(stream: &[u8], out: &mut [i8]) -> Result<(), FormatError> {
-    let (decoder, mut payload) = Decoder::new(stream)?;
+    let mut models = [const { Model::EMPTY }; MAX_MODELS];
+    let (decoder, mut payload) = Decoder::new(stream, out.len(), &mut models)?;
     let restarts = out.len().div_ceil(CHUNK).saturating_sub(1);
     let table = take(&mut payload, restarts * 4)?;
     let mut lengths = table.chunks_exact(4).map(|bytes| word32(bytes) as usize);
-    for chunk in out.chunks_mut(CHUNK) {
+    for (index, chunk) in out.chunks_mut(CHUNK).enumerate() {
         let length = lengths.next().unwrap_or(payload.len());
-        decoder.chunk(take(&mut payload, length)?, chunk)?;
+        decoder.chunk(take(&mut payload, length)?, index * CHUNK, chunk)?;
     }
     if payload.is_empty() {
         Ok(())
@@ -71,10 +94,127 @@ fn word32(bytes: &[u8]) -> u32 {
         .map_or(0, |chunk| u32::from_le_bytes(*chunk))
 }
 
-/// The model of one tensor, expanded for decoding.
-struct Decoder {
+/// Bits that name one of `models`.
+fn choice_bits(models: usize) -> u32 {
+    usize::BITS - (models - 1).leading_zeros()
+}
+
+/// What is read before the first chunk.
+struct Decoder<'a> {
     scale_bits: u32,
     two_states: bool,
+    models: &'a [Model],
+    rows: Rows<'a>,
+}
+
+/// Which model each row takes.
+struct Rows<'a> {
+    /// Elements in a row.
+    len: usize,
+    choices: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads what stands before the restart table; also returns what follows it.
+    fn new(
+        mut stream: &'a [u8],
+        elements: usize,
+        models: &'a mut [Model; MAX_MODELS],
+    ) -> Result<(Self, &'a [u8]), FormatError> {
+        let &[flags] = take(&mut stream, 1)? else {
+            return Err(malformed("cut short"));
+        };
+        let scale_bits = u32::from(flags & 15);
+        if !(MIN_SCALE_BITS..=MAX_SCALE_BITS).contains(&scale_bits) {
+            return Err(malformed("frequency resolution"));
+        }
+        let number = usize::from(flags >> 5) + 1;
+        let models = models.get_mut(..number).unwrap_or_default();
+        for model in models.iter_mut() {
+            model.read(&mut stream, scale_bits)?;
+        }
+        let rows = match number {
+            1 => Rows {
+                len: usize::MAX,
+                choices: &[],
+            },
+            _ => Rows::read(&mut stream, elements, number)?,
+        };
+        let decoder = Self {
+            scale_bits,
+            two_states: flags & 16 != 0,
+            models,
+            rows,
+        };
+        Ok((decoder, stream))
+    }
+
+    /// Decodes the chunk that begins with the element of index `first`.
+    fn chunk(
+        &self,
+        mut bytes: &[u8],
+        mut first: usize,
+        mut out: &mut [i8],
+    ) -> Result<(), FormatError> {
+        let mut states = [word32(take(&mut bytes, 4)?), STATE_END];
+        if self.two_states {
+            states[1] = word32(take(&mut bytes, 4)?);
+        }
+        while !out.is_empty() {
+            let left = self.rows.len - first % self.rows.len;
+            let (row, after) = out.split_at_mut(left.min(out.len()));
+            let model = self.model(first / self.rows.len)?;
+            if self.two_states {
+                model.interleaved(&mut states, self.scale_bits, &mut bytes, row)?;
+            } else {
+                for element in &mut *row {
+                    *element = model.step(&mut states[0], self.scale_bits, &mut bytes)?;
+                }
+            }
+            first += row.len();
+            out = after;
+        }
+        if states == [STATE_END; 2] && bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(malformed("wrong state at the end of a chunk"))
+        }
+    }
+
+    fn model(&self, row: usize) -> Result<&Model, FormatError> {
+        let choice = match self.models.len() {
+            1 => 0,
+            number => self.rows.choice(row, choice_bits(number))?,
+        };
+        self.models
+            .get(choice)
+            .ok_or(malformed("a row's model does not exist"))
+    }
+}
+
+impl<'a> Rows<'a> {
+    fn read(stream: &mut &'a [u8], elements: usize, models: usize) -> Result<Self, FormatError> {
+        let len = word32(take(stream, 4)?) as usize;
+        if len == 0 {
+            return Err(malformed("rows without elements"));
+        }
+        let bits = elements.div_ceil(len) as u64 * u64::from(choice_bits(models));
+        let bytes = usize::try_from(bits.div_ceil(8)).map_err(|_| malformed("cut short"))?;
+        let choices = take(stream, bytes)?;
+        Ok(Self { len, choices })
+    }
+
+    fn choice(&self, row: usize, bits: u32) -> Result<usize, FormatError> {
+        let mut reader = BitReader {
+            bytes: self.choices,
+            at: row * bits as usize,
+        };
+        Ok(reader.bits(bits)? as usize)
+    }
+}
+
+/// A model, expanded for decoding.
+struct Model {
     lowest: u8,
     /// Symbol of each slot.
     symbols: [u8; SLOTS],
@@ -82,32 +222,28 @@ struct Decoder {
     ranges: [(u16, u16); 256],
 }
 
-impl Decoder {
-    /// Reads the model; also returns what follows it.
-    fn new(stream: &[u8]) -> Result<(Self, &[u8]), FormatError> {
-        let &[flags, lowest, last, ref rest @ ..] = stream else {
+impl Model {
+    const EMPTY: Self = Self {
+        lowest: 0,
+        symbols: [0; SLOTS],
+        ranges: [(0, 0); 256],
+    };
+
+    fn read(&mut self, stream: &mut &[u8], scale_bits: u32) -> Result<(), FormatError> {
+        let &[order, lowest, last] = take(stream, 3)? else {
             return Err(malformed("cut short"));
         };
-        let scale_bits = u32::from(flags & 15);
-        if !(MIN_SCALE_BITS..=MAX_SCALE_BITS).contains(&scale_bits) {
-            return Err(malformed("frequency resolution"));
+        if order > MAX_ORDER {
+            return Err(malformed("order of the frequencies' code"));
         }
-        let mut decoder = Self {
-            scale_bits,
-            two_states: flags & 16 != 0,
-            lowest,
-            symbols: [0; SLOTS],
-            ranges: [(0, 0); 256],
+        self.lowest = lowest;
+        let mut bits = BitReader {
+            bytes: stream,
+            at: 0,
         };
-        let used = decoder.read_frequencies(rest, u32::from(flags >> 5), last)?;
-        Ok((decoder, rest.get(used..).unwrap_or_default()))
-    }
-
-    fn read_frequencies(&mut self, bytes: &[u8], k: u32, last: u8) -> Result<usize, FormatError> {
-        let mut bits = BitReader { bytes, at: 0 };
         let mut start = 0usize;
         for (symbol, range) in (0..=last).zip(self.ranges.iter_mut()) {
-            let frequency = bits.exp_golomb(k)? as usize;
+            let frequency = bits.exp_golomb(u32::from(order))? as usize;
             let slots = self
                 .symbols
                 .get_mut(start..start + frequency)
@@ -116,37 +252,37 @@ impl Decoder {
             *range = (frequency as u16, start as u16);
             start += frequency;
         }
-        if start == 1 << self.scale_bits {
-            Ok(bits.at.div_ceil(8))
-        } else {
-            Err(malformed("frequencies"))
+        let used = bits.at.div_ceil(8);
+        if start != 1 << scale_bits {
+            return Err(malformed("frequencies"));
         }
+        take(stream, used).map(|_| ())
     }
 
-    fn chunk(&self, mut bytes: &[u8], out: &mut [i8]) -> Result<(), FormatError> {
-        let mut even = word32(take(&mut bytes, 4)?);
-        let mut odd = STATE_END;
-        if self.two_states {
-            odd = word32(take(&mut bytes, 4)?);
-            for pair in out.chunks_mut(2) {
-                let mut pair = pair.iter_mut();
-                if let Some(element) = pair.next() {
-                    *element = self.step(&mut even, &mut bytes)?;
-                }
-                if let Some(element) = pair.next() {
-                    *element = self.step(&mut odd, &mut bytes)?;
-                }
-            }
-        } else {
-            for element in out {
-                *element = self.step(&mut even, &mut bytes)?;
+    /// Decodes elements that use the two states in turn, and leaves the states so that the first
+    /// is that of the next element.
+    #[inline(always)]
+    fn interleaved(
+        &self,
+        states: &mut [u32; 2],
+        scale_bits: u32,
+        words: &mut &[u8],
+        out: &mut [i8],
+    ) -> Result<(), FormatError> {
+        let [mut even, mut odd] = *states;
+        let mut pairs = out.chunks_exact_mut(2);
+        for pair in &mut pairs {
+            if let [first, second] = pair {
+                *first = self.step(&mut even, scale_bits, words)?;
+                *second = self.step(&mut odd, scale_bits, words)?;
             }
         }
-        if even == STATE_END && odd == STATE_END && bytes.is_empty() {
-            Ok(())
-        } else {
-            Err(malformed("wrong state at the end of a chunk"))
+        *states = [even, odd];
+        if let [last] = pairs.into_remainder() {
+            *last = self.step(&mut even, scale_bits, words)?;
+            *states = [odd, even];
         }
+        Ok(())
     }
 
     #[inline(always)]
@@ -154,13 +290,13 @@ impl Decoder {
         clippy::indexing_slicing,
         reason = "a slot is below SLOTS, a symbol below 256: the compiler drops the checks"
     )]
-    fn step(&self, state: &mut u32, words: &mut &[u8]) -> Result<i8, FormatError> {
-        let slot = *state & ((1 << self.scale_bits) - 1);
+    fn step(&self, state: &mut u32, scale_bits: u32, words: &mut &[u8]) -> Result<i8, FormatError> {
+        let slot = *state & ((1 << scale_bits) - 1);
         let symbol = self.symbols[slot as usize % SLOTS];
         let (frequency, start) = self.ranges[usize::from(symbol)];
         // Cannot overflow: frequency <= 2^scale_bits, so the product is at most the old state.
         let mut x = u32::from(frequency)
-            .wrapping_mul(*state >> self.scale_bits)
+            .wrapping_mul(*state >> scale_bits)
             .wrapping_add(slot)
             .wrapping_sub(u32::from(start));
         if x < STATE_END {
@@ -188,6 +324,10 @@ impl BitReader<'_> {
         Ok(u32::from(bit))
     }
 
+    fn bits(&mut self, width: u32) -> Result<u32, FormatError> {
+        (0..width).try_fold(0, |value, _| Ok(value << 1 | self.bit()?))
+    }
+
     /// Exp-Golomb of order `k`, values up to 2^[`MAX_SCALE_BITS`].
     fn exp_golomb(&mut self, k: u32) -> Result<u32, FormatError> {
         let mut width = k;
@@ -197,217 +337,7 @@ impl BitReader<'_> {
                 return Err(malformed("frequencies"));
             }
         }
-        let mut value = 1;
-        for _ in 0..width {
-            value = value << 1 | self.bit()?;
-        }
-        Ok(value - (1 << k))
-    }
-}
-
-#[cfg(feature = "encode")]
-pub use encoder::{coded_len, encode};
-
-#[cfg(feature = "encode")]
-mod encoder {
-    use super::{CHUNK, MAX_SCALE_BITS, MIN_SCALE_BITS, STATE_END};
-    use alloc::vec;
-    use alloc::vec::Vec;
-    extern crate std;
-
-    /// Elements from which a second state, which decodes faster, is worth its four bytes.
-    const TWO_STATES_FROM: usize = 8192;
-    /// Mean number of bits that the states leave unused at the end of a chunk.
-    const STATE_BITS: f64 = 24.0;
-
-    /// Encodes elements; [`super::decode`] inverts it. Same elements, same bytes.
-    pub fn encode(elements: &[i8]) -> Vec<u8> {
-        let Some(model) = Model::best(&histogram(elements)) else {
-            return Vec::new();
-        };
-        let two_states = elements.len() >= TWO_STATES_FROM;
-        let mut stream = vec![
-            model.scale_bits as u8 | u8::from(two_states) << 4 | (model.k as u8) << 5,
-            model.lowest as u8,
-            (model.frequencies.len() - 1) as u8,
-        ];
-        model.write_frequencies(&mut stream);
-        let chunks: Vec<_> = elements
-            .chunks(CHUNK)
-            .map(|chunk| model.chunk(chunk, two_states))
-            .collect();
-        for chunk in chunks.iter().rev().skip(1).rev() {
-            stream.extend((chunk.len() as u32).to_le_bytes());
-        }
-        stream.extend(chunks.iter().flatten());
-        stream
-    }
-
-    /// Bytes that [`encode`] gives for elements with this histogram (`counts[i]` counts
-    /// `i - 128`), within a few bytes, without encoding.
-    pub fn coded_len(counts: &[u32; 256]) -> usize {
-        let elements: usize = counts.iter().map(|&c| c as usize).sum();
-        let chunks = elements.div_ceil(CHUNK);
-        let states = if elements >= TWO_STATES_FROM {
-            2.0
-        } else {
-            1.0
-        };
-        Model::best(counts).map_or(0, |model| {
-            let bits = model.cost + chunks as f64 * (STATE_BITS * states + 32.0) - 32.0;
-            3 + std::primitive::f64::ceil(bits / 8.0) as usize
-        })
-    }
-
-    fn histogram(elements: &[i8]) -> [u32; 256] {
-        let mut counts = [0; 256];
-        for &element in elements {
-            if let Some(count) = counts.get_mut((i16::from(element) + 128) as usize) {
-                *count += 1;
-            }
-        }
-        counts
-    }
-
-    struct Model {
-        scale_bits: u32,
-        k: u32,
-        lowest: i8,
-        frequencies: Vec<u32>,
-        starts: Vec<u32>,
-        /// Bits of the frequency table and of the elements.
-        cost: f64,
-    }
-
-    impl Model {
-        /// The cheapest model, `None` where there is nothing to encode.
-        fn best(counts: &[u32; 256]) -> Option<Self> {
-            let first = counts.iter().position(|&c| c > 0)?;
-            let last = counts.iter().rposition(|&c| c > 0)?;
-            let counts = counts.get(first..=last)?;
-            let lowest = (first as i16 - 128) as i8;
-            (MIN_SCALE_BITS..=MAX_SCALE_BITS)
-                .filter(|bits| counts.iter().filter(|&&c| c > 0).count() <= 1 << bits)
-                .map(|bits| Self::at(counts, lowest, bits))
-                .min_by(|a, b| a.cost.total_cmp(&b.cost))
-        }
-
-        fn at(counts: &[u32], lowest: i8, scale_bits: u32) -> Self {
-            let frequencies = normalize(counts, 1 << scale_bits);
-            let table = |k: u32| -> u32 { frequencies.iter().map(|&f| golomb_bits(f, k)).sum() };
-            let k = (0..8).min_by_key(|&k| table(k)).unwrap_or(0);
-            let elements: f64 = counts
-                .iter()
-                .zip(&frequencies)
-                .filter(|(c, _)| **c > 0)
-                .map(|(&c, &f)| f64::from(c) * (f64::from(scale_bits) - log2(f)))
-                .sum();
-            let starts = frequencies
-                .iter()
-                .scan(0, |sum, &f| {
-                    *sum += f;
-                    Some(*sum - f)
-                })
-                .collect();
-            Self {
-                cost: f64::from(table(k)) + elements,
-                scale_bits,
-                k,
-                lowest,
-                frequencies,
-                starts,
-            }
-        }
-
-        fn write_frequencies(&self, stream: &mut Vec<u8>) {
-            let mut bits: Vec<bool> = Vec::new();
-            for &frequency in &self.frequencies {
-                let value = frequency + (1 << self.k);
-                let width = value.ilog2();
-                bits.extend((self.k..width).map(|_| false));
-                bits.push(true);
-                bits.extend((0..width).rev().map(|bit| value >> bit & 1 == 1));
-            }
-            stream.extend(bits.chunks(8).map(|byte| {
-                byte.iter()
-                    .enumerate()
-                    .fold(0u8, |sum, (i, &bit)| sum | u8::from(bit) << (7 - i))
-            }));
-        }
-
-        fn chunk(&self, elements: &[i8], two_states: bool) -> Vec<u8> {
-            let mut states = [STATE_END; 2];
-            let mut words: Vec<u16> = Vec::with_capacity(elements.len() / 2);
-            for (i, &element) in elements.iter().enumerate().rev() {
-                let [even, odd] = &mut states;
-                let state = if two_states && i % 2 == 1 { odd } else { even };
-                self.push(state, element, &mut words);
-            }
-            let used = if two_states { 2 } else { 1 };
-            let mut bytes: Vec<u8> = states
-                .iter()
-                .take(used)
-                .flat_map(|state| state.to_le_bytes())
-                .collect();
-            bytes.extend(words.iter().rev().flat_map(|word| word.to_le_bytes()));
-            bytes
-        }
-
-        fn push(&self, state: &mut u32, element: i8, words: &mut Vec<u16>) {
-            let symbol = (i16::from(element) - i16::from(self.lowest)) as usize;
-            let (Some(&frequency), Some(&start)) =
-                (self.frequencies.get(symbol), self.starts.get(symbol))
-            else {
-                return; // every element is in the histogram that the model was made from
-            };
-            if u64::from(*state) >= u64::from(frequency) << (32 - self.scale_bits) {
-                words.push(*state as u16);
-                *state >>= 16;
-            }
-            *state = ((*state / frequency) << self.scale_bits) + *state % frequency + start;
-        }
-    }
-
-    fn golomb_bits(value: u32, k: u32) -> u32 {
-        2 * (value + (1 << k)).ilog2() + 1 - k
-    }
-
-    fn log2(value: u32) -> f64 {
-        std::primitive::f64::log2(f64::from(value))
-    }
-
-    /// Frequencies that sum to `total`, at least 1 where the count is not 0, close to least cost.
-    fn normalize(counts: &[u32], total: u32) -> Vec<u32> {
-        let sum: f64 = counts.iter().map(|&c| f64::from(c)).sum();
-        let share = |c: u32| f64::from(c) * f64::from(total) / sum;
-        let mut frequencies: Vec<u32> = counts
-            .iter()
-            .map(|&c| if c == 0 { 0 } else { (share(c) as u32).max(1) })
-            .collect();
-        loop {
-            let have: u32 = frequencies.iter().sum();
-            if have == total {
-                return frequencies;
-            }
-            let up = have < total;
-            // Bits lost (or gained, negated) by one step on this symbol; the least loss goes.
-            let loss = |(&c, &f): (&u32, &u32)| -> f64 {
-                let next = if up { f + 1 } else { f - 1 };
-                f64::from(c) * (log2(f) - log2(next))
-            };
-            let best = counts
-                .iter()
-                .zip(&frequencies)
-                .enumerate()
-                .filter(|(_, (_, f))| **f > u32::from(!up))
-                .min_by(|a, b| loss(a.1).total_cmp(&loss(b.1)))
-                .map(|(i, _)| i);
-            match best.and_then(|i| frequencies.get_mut(i)) {
-                Some(f) if up => *f += 1,
-                Some(f) => *f -= 1,
-                None => return frequencies,
-            }
-        }
+        Ok((1 << width | self.bits(width)?) - (1 << k))
     }
 }
 
@@ -418,15 +348,20 @@ mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
 
-    /// Elements with a two-sided geometric distribution from a linear congruential generator.
-    fn elements(n: usize, zero_bits: u32) -> Vec<i8> {
+    /// Random numbers below 2^31 from a linear congruential generator.
+    fn noise() -> impl FnMut() -> u32 {
         let mut state = 1u64;
-        let mut next = move || {
+        move || {
             state = state
                 .wrapping_mul(6364136223846793005)
                 .wrapping_add(1442695040888963407);
             (state >> 33) as u32
-        };
+        }
+    }
+
+    /// Elements with a two-sided geometric distribution.
+    fn elements(n: usize, zero_bits: u32) -> Vec<i8> {
+        let mut next = noise();
         (0..n)
             .map(|_| {
                 let magnitude = (next() >> 3).leading_zeros().saturating_sub(zero_bits) as i8;
@@ -439,48 +374,99 @@ mod tests {
             .collect()
     }
 
+    /// Elements in rows whose magnitudes are below 2, 8, 32 and 128 in turn.
+    fn uneven(n: usize, row: usize) -> Vec<i8> {
+        let mut next = noise();
+        (0..n)
+            .map(|i| {
+                let below = 2 << (2 * (i / row % 4));
+                (next() % (2 * below)) as i8 - (below - 1) as i8
+            })
+            .collect()
+    }
+
+    fn models(stream: &[u8]) -> usize {
+        usize::from(stream[0] >> 5) + 1
+    }
+
+    fn decoded(stream: &[u8], n: usize) -> Result<Vec<i8>, FormatError> {
+        let mut out = vec![0; n];
+        decode(stream, &mut out).map(|()| out)
+    }
+
+    const LENGTHS: [usize; 10] = [
+        1,
+        2,
+        3,
+        17,
+        8191,
+        8192,
+        CHUNK - 1,
+        CHUNK,
+        CHUNK + 1,
+        3 * CHUNK + 5,
+    ];
+
     #[test]
     fn decoding_inverts_encoding_at_every_length_around_a_chunk() {
-        for n in [
-            1,
-            2,
-            3,
-            17,
-            8191,
-            8192,
-            CHUNK - 1,
-            CHUNK,
-            CHUNK + 1,
-            3 * CHUNK + 5,
-        ] {
+        for n in LENGTHS {
             for zero_bits in [3, 4, 6] {
                 let elements = elements(n, zero_bits);
-                let stream = encode(&elements);
-                let mut decoded = vec![0; n];
-                decode(&stream, &mut decoded).unwrap();
-                assert_eq!(decoded, elements, "{n} elements");
+                let stream = encode(&elements, n);
+                assert_eq!(decoded(&stream, n).unwrap(), elements, "{n} elements");
             }
         }
     }
 
     #[test]
+    fn decoding_inverts_encoding_for_rows_of_every_kind() {
+        for n in LENGTHS {
+            for row in [16, 31, 576, 8191, 70_000] {
+                let elements = uneven(n, row);
+                let stream = encode(&elements, row);
+                assert_eq!(
+                    decoded(&stream, n).unwrap(),
+                    elements,
+                    "{n} in rows of {row}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_differ_take_models_of_their_own() {
+        let elements = uneven(40_000, 100);
+        let by_row = encode(&elements, 100);
+        let one_model = encode(&elements, elements.len());
+        assert_eq!((models(&by_row), models(&one_model)), (4, 1));
+        assert!(10 * by_row.len() < 9 * one_model.len());
+        let choices = row_models(&elements, 100);
+        assert_eq!(choices.len(), 400);
+        assert!(choices.iter().zip(&choices[4..]).all(|(a, b)| a == b));
+    }
+
+    #[test]
+    fn rows_that_are_alike_share_a_model() {
+        let elements = elements(40_000, 3);
+        assert_eq!(models(&encode(&elements, 100)), 1);
+        assert!(row_models(&elements, 100).is_empty());
+    }
+
+    #[test]
     fn every_symbol_survives() {
         let elements: Vec<i8> = (0..2000).map(|i| (i * 7 % 256 - 128) as i8).collect();
-        let mut decoded = vec![0; 2000];
-        decode(&encode(&elements), &mut decoded).unwrap();
-        assert_eq!(decoded, elements);
+        for row in [1, 50, 2000] {
+            assert_eq!(decoded(&encode(&elements, row), 2000).unwrap(), elements);
+        }
     }
 
     #[test]
     fn the_predicted_length_is_within_a_few_bytes() {
         for (n, zero_bits) in [(1, 3), (300, 3), (5000, 4), (100_000, 3), (200_000, 5)] {
-            let elements = elements(n, zero_bits);
-            let mut counts = [0; 256];
-            for &e in &elements {
-                counts[(i16::from(e) + 128) as usize] += 1;
+            for elements in [elements(n, zero_bits), uneven(n, 200)] {
+                let stream = encode(&elements, 200).len();
+                assert!(coded_len(&elements, 200).abs_diff(stream) <= 8 + stream / 2000);
             }
-            let stream = encode(&elements).len();
-            assert!(coded_len(&counts).abs_diff(stream) <= 8 + stream / 2000);
         }
     }
 
@@ -497,24 +483,40 @@ mod tests {
             .filter(|&&c| c > 0.0)
             .map(|c| c * (n / c).log2())
             .sum();
-        assert!((encode(&elements).len() as f64) < entropy / 8.0 * 1.005 + 32.0);
+        assert!((encode(&elements, 256).len() as f64) < entropy / 8.0 * 1.005 + 32.0);
     }
 
     #[test]
     fn every_truncation_and_every_flipped_bit_is_refused_or_decodes_without_panic() {
-        let elements = elements(700, 3);
-        let stream = encode(&elements);
-        let mut decoded = vec![0; elements.len()];
-        for cut in 0..stream.len() {
-            assert!(
-                decode(&stream[..cut], &mut decoded).is_err(),
-                "cut at {cut}"
-            );
+        for (elements, row) in [(elements(700, 3), 700), (uneven(1600, 40), 40)] {
+            let stream = encode(&elements, row);
+            for cut in 0..stream.len() {
+                assert!(
+                    decoded(&stream[..cut], elements.len()).is_err(),
+                    "cut at {cut}"
+                );
+            }
+            for bit in 0..stream.len() * 8 {
+                let mut broken = stream.clone();
+                broken[bit / 8] ^= 1 << (bit % 8);
+                let _ = decoded(&broken, elements.len());
+            }
         }
-        for bit in 0..stream.len() * 8 {
-            let mut broken = stream.clone();
-            broken[bit / 8] ^= 1 << (bit % 8);
-            let _ = decode(&broken, &mut decoded);
-        }
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_and_rows_without_elements_are_refused() {
+        let elements: Vec<i8> = uneven(2000, 50);
+        let stream = encode(&elements, 50);
+        let mut three = stream.clone();
+        assert_eq!(models(&three), 4);
+        // the fourth model becomes the row length and the choices that follow it
+        three[0] -= 1 << 5;
+        assert!(decoded(&three, 2000).is_err());
+        let at = stream.windows(4).position(|word| word == [50, 0, 0, 0]);
+        let mut endless = stream.clone();
+        endless[at.unwrap()] = 0;
+        let what = "rows without elements";
+        assert_eq!(decoded(&endless, 2000), Err(FormatError::Stream { what }));
     }
 }
