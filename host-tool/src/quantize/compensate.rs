@@ -14,7 +14,7 @@ use rayon::prelude::*;
 /// Taps whose updates are applied together.
 const BLOCK: usize = 64;
 /// Passes that see what codes cost after the pass before.
-const RATE_PASSES: usize = 2;
+const RATE_PASSES: usize = 3;
 /// Output channels that one task rounds.
 const LANES: usize = 64;
 
