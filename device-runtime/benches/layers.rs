@@ -6,7 +6,7 @@
 mod network;
 
 use edgeprune_format::manifest::{Activation, BinaryKind, Op, Quantization, Window};
-use edgeprune_runtime::{Arena, KernelSet, Package, Session};
+use edgeprune_runtime::{Arena, DEFAULT_NODES, KernelSet, Package, Session};
 use network::*;
 use std::time::Instant;
 
@@ -101,10 +101,10 @@ fn add() -> Vec<u8> {
 fn measure(name: &str, package: &[u8], macs: f64) {
     let package = Package::open(package).expect("a valid package");
     let mut memory = Arena::new(package.arena_bytes());
-    let mut session = Session::new(&package, memory.bytes_mut()).expect("enough memory");
     print!("{name:20} {:8.1} MMAC", macs / 1e6);
     for kernels in KernelSet::available() {
-        session.set_kernels(kernels);
+        let session = Session::<DEFAULT_NODES>::with_kernels(&package, memory.bytes_mut(), kernels);
+        let mut session = session.expect("enough memory");
         let mut best = f64::INFINITY;
         let began = Instant::now();
         while began.elapsed().as_millis() < 150 {

@@ -63,7 +63,7 @@ impl fmt::Display for OpenError {
                 need,
             } => write!(
                 f,
-                "the package declares {declared} arena bytes for {what}, this runtime needs {need}: pack again"
+                "the package declares {declared} arena bytes for {what}, which are not {need}, aligned and within the address space"
             ),
             Self::Labels => f.write_str("the labels are not UTF-8 text"),
         }

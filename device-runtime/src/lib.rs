@@ -45,9 +45,9 @@
 //! | module | what |
 //! |---|---|
 //! | `package` | opening: every check, in a stated order |
-//! | `session` | constants decoded, nodes prepared, memory divided; input, run, output |
+//! | `session` | nodes prepared, constants expanded for the kernels, memory divided; input, run, output |
 //! | `ops` | one file an operator: `prepare` checks, `run` computes |
-//! | `kernels` | the inner loops: `portable` is the definition, one file for each instruction set |
+//! | `kernels` | the inner loops: `portable` is the definition, one file or folder for each instruction set; `KERNELS.md` says what they cost |
 //! | [`quantize`], [`math`] | the arithmetic, defined once; the host calls it too |
 //! | [`plan`] | how much memory a network needs, for the tool that writes packages |
 //! | [`telemetry`] | how long runs and nodes take |

@@ -10,7 +10,7 @@ use crate::OpenError;
 use crate::ops::{Activation, Checked, valid_scale};
 use crate::plan::{self, Needs};
 use edgeprune_format::manifest::{DType, Encoding, Quantization, Shape, Storage, Tensor, TensorId};
-use edgeprune_format::{Container, Manifest, rans};
+use edgeprune_format::{ALIGNMENT, Container, Manifest, rans};
 
 /// Most inputs, and most outputs, of a network.
 pub const MAX_PORTS: usize = 16;
@@ -20,30 +20,38 @@ pub const MAX_PORTS: usize = 16;
 pub struct Package<'a> {
     container: Container<'a>,
     manifest: Manifest<'a>,
-    arena: usize,
+    arena: Parts,
+}
+
+/// Bytes of the arena's parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    pub(crate) constants: usize,
+    pub(crate) activations: usize,
+    pub(crate) scratch: usize,
 }
 
 impl<'a> Package<'a> {
     /// Checks `bytes` in this order: the container (length, magic, version, hash), the manifest's
     /// records, the arena's size, each tensor (shape, storage, quantization), the labels, the model
-    /// inputs and outputs, each node (operands, shapes, constants, scales), and that the declared
-    /// arena is what this runtime needs. Makes no assumption about who wrote them.
+    /// inputs and outputs, each node (operands, shapes, constants, scales). Makes no assumption about
+    /// who wrote them.
     ///
     /// # Errors
     /// The first check that fails.
     pub fn open(bytes: &'a [u8]) -> Result<Self, OpenError> {
         let container = Container::parse(bytes)?;
         let manifest = Manifest::parse(container.manifest)?;
-        let package = Self {
+        let mut package = Self {
             container,
             manifest,
-            arena: arena_bytes(&manifest)?,
+            arena: Parts::new(&manifest, Needs::default())?,
         };
         package.check_tensors()?;
         package.check_labels()?;
         package.check_ports()?;
         let needs = package.check_nodes()?;
-        package.check_needs(needs)?;
+        package.arena = Parts::new(&manifest, needs)?;
         Ok(package)
     }
 
@@ -57,8 +65,14 @@ impl<'a> Package<'a> {
         self.container.hash
     }
 
-    /// Bytes of memory that a session needs.
+    /// Bytes of memory that a session needs: what the package declares, or more where this runtime's
+    /// kernels lay out constants otherwise than those of the runtime that it was packed for.
     pub fn arena_bytes(&self) -> usize {
+        self.arena.constants + self.arena.activations + self.arena.scratch
+    }
+
+    /// The arena's parts.
+    pub(crate) fn arena(&self) -> Parts {
         self.arena
     }
 
@@ -188,7 +202,7 @@ impl<'a> Package<'a> {
 
     fn check_nodes(&self) -> Result<Needs, OpenError> {
         let manifest = &self.manifest;
-        let mut needs = plan::before_nodes(manifest)?;
+        let mut needs = Needs::default();
         for (index, node) in (0..).zip(manifest.nodes()) {
             let fault = |what| OpenError::Node { index, what };
             let (step, after) = plan::step(manifest, &node, needs).map_err(fault)?;
@@ -199,51 +213,35 @@ impl<'a> Package<'a> {
         }
         Ok(needs)
     }
-
-    fn check_needs(&self, needs: Needs) -> Result<(), OpenError> {
-        let arena = self.manifest.head.arena;
-        for (what, declared, need) in [
-            ("constants", arena.constants, needs.constants),
-            ("scratch", arena.scratch, needs.scratch),
-        ] {
-            let (declared, need) = (u64::from(declared), need as u64);
-            if declared < need {
-                return Err(OpenError::Arena {
-                    what,
-                    declared,
-                    need,
-                });
-            }
-        }
-        Ok(())
-    }
 }
 
-/// The arena's three parts, aligned and together within the address space.
-fn arena_bytes(manifest: &Manifest<'_>) -> Result<usize, OpenError> {
-    let arena = manifest.head.arena;
-    let parts = [
-        ("constants", arena.constants),
-        ("activations", arena.activations),
-        ("scratch", arena.scratch),
-    ];
-    let mut total = 0usize;
-    for (what, declared) in parts {
-        let need = plan::aligned(declared as usize);
-        let refusal = OpenError::Arena {
-            what,
-            declared: u64::from(declared),
-            need: u64::from(declared).next_multiple_of(edgeprune_format::ALIGNMENT as u64),
+impl Parts {
+    /// The parts that the head declares, aligned and together within the address space.
+    fn new(manifest: &Manifest<'_>, needs: Needs) -> Result<Self, OpenError> {
+        let declared = manifest.head.arena;
+        let mut total = 0usize;
+        let mut part = |what, declared: u32, need: usize| {
+            let bytes = need.max(declared as usize);
+            let refusal = OpenError::Arena {
+                what,
+                declared: u64::from(declared),
+                need: (bytes as u64).next_multiple_of(ALIGNMENT as u64),
+            };
+            if plan::aligned(bytes) != Some(bytes) {
+                return Err(refusal);
+            }
+            total = total
+                .checked_add(bytes)
+                .filter(|&total| total <= isize::MAX as usize)
+                .ok_or(refusal)?;
+            Ok(bytes)
         };
-        if need != Some(declared as usize) {
-            return Err(refusal);
-        }
-        total = total
-            .checked_add(declared as usize)
-            .filter(|&total| total <= isize::MAX as usize)
-            .ok_or(refusal)?;
+        Ok(Self {
+            constants: part("constants", declared.constants, needs.constants)?,
+            activations: part("activations", declared.activations, 0)?,
+            scratch: part("scratch", declared.scratch, needs.scratch)?,
+        })
     }
-    Ok(total)
 }
 
 /// A model input or output.

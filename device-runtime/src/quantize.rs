@@ -43,6 +43,11 @@ impl Codes {
         Self::new(zero_point, lo, hi)
     }
 
+    /// The zero point, and least and greatest code less the zero point.
+    pub(crate) const fn parts(self) -> (i32, [f32; 2]) {
+        (self.zero_point, [self.lo, self.hi])
+    }
+
     /// The code of `steps`, a value in units of the scale: clamp, round to nearest even, add the
     /// zero point. Not a number becomes the least code.
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! A network ready to run: constants decoded, every node prepared, memory divided.
+//! A network ready to run: constants expanded, every node prepared, memory divided.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,13 +8,13 @@
 
 use crate::kernels::KernelSet;
 use crate::observer::Observer;
-use crate::ops::{self, Activation, Element, Region, Step};
+use crate::ops::{self, Activation, Element, Fault, Region, Step};
 use crate::package::{MAX_PORTS, Package, Port};
+use crate::plan::{self, Needs};
 use crate::quantize::{dequantize, quantize};
-use crate::{RunError, SessionError, plan};
+use crate::{RunError, SessionError};
 use edgeprune_format::ALIGNMENT;
-use edgeprune_format::manifest::{DType, TensorId};
-use edgeprune_format::rans;
+use edgeprune_format::manifest::TensorId;
 use heapless::Vec;
 
 /// Nodes that [`Session::new`] has room for.
@@ -54,21 +54,29 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
         package: &'p Package<'_>,
         arena: &'a mut [u8],
     ) -> Result<Self, SessionError> {
+        Self::with_kernels(package, arena, KernelSet::detect())
+    }
+
+    /// A session for up to `NODES` nodes that runs with these kernels, for which it lays out the
+    /// weights. All sets give the same bits; [`KernelSet::detect`] finds the fastest.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_kernels(
+        package: &'p Package<'_>,
+        arena: &'a mut [u8],
+        kernels: KernelSet,
+    ) -> Result<Self, SessionError> {
         let (have, need) = (arena.len(), package.arena_bytes());
         if arena.as_ptr().align_offset(ALIGNMENT) != 0 {
             return Err(SessionError::ArenaMisaligned);
         }
-        let sizes = package.manifest().head.arena;
+        let sizes = package.arena();
         let short = SessionError::ArenaTooShort { have, need };
-        let (constants, rest) = arena
-            .split_at_mut_checked(sizes.constants as usize)
-            .ok_or(short)?;
-        let (activations, rest) = rest
-            .split_at_mut_checked(sizes.activations as usize)
-            .ok_or(short)?;
-        let scratch = rest.get_mut(..sizes.scratch as usize).ok_or(short)?;
-        decode_constants(package, constants)?;
-        let steps = prepare(package, constants)?;
+        let (constants, rest) = arena.split_at_mut_checked(sizes.constants).ok_or(short)?;
+        let (activations, rest) = rest.split_at_mut_checked(sizes.activations).ok_or(short)?;
+        let scratch = rest.get_mut(..sizes.scratch).ok_or(short)?;
+        let steps = prepare(package, kernels, constants)?;
         let inputs = package.manifest().inputs().map(|input| input.tensor);
         let outputs = package.manifest().outputs().map(|output| output.tensor);
         let session = Self {
@@ -79,15 +87,10 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
             steps,
             inputs: ports(package, inputs),
             outputs: ports(package, outputs),
-            kernels: KernelSet::detect(),
+            kernels,
         };
         session.check_dataflow()?;
         Ok(session)
-    }
-
-    /// Chooses the kernels; all sets give the same bits. [`KernelSet::detect`] is the default.
-    pub fn set_kernels(&mut self, kernels: KernelSet) {
-        self.kernels = kernels;
     }
 
     /// The kernels that [`Session::run`] uses.
@@ -314,57 +317,28 @@ fn ports(
         .collect()
 }
 
-/// Decodes the entropy-coded constants, in the order of [`plan`].
-fn decode_constants(package: &Package<'_>, constants: &mut [u8]) -> Result<(), SessionError> {
-    let tensors = (0..).zip(package.manifest().tensors());
-    let mut rest = constants;
-    for (id, tensor) in tensors.filter(|(_, tensor)| plan::is_decoded(tensor)) {
-        let what = "longer than the arena's constants";
-        let error = edgeprune_format::FormatError::Stream { what };
-        let overflow = SessionError::Constant { id, error };
-        let len = tensor.bytes().ok_or(overflow)?;
-        let whole = plan::aligned(len).ok_or(overflow)?;
-        let (this, after) = rest.split_at_mut_checked(whole).ok_or(overflow)?;
-        let elements = this.get_mut(..len).ok_or(overflow)?;
-        let (blob, _) = package.blob(&tensor).ok_or(overflow)?;
-        debug_assert_eq!(tensor.dtype, DType::I8);
-        rans::decode(blob, ops::codes_mut(elements))
-            .map_err(|error| SessionError::Constant { id, error })?;
-        rest = after;
-    }
-    Ok(())
-}
-
-/// Prepares every node, and expands the biases and multipliers of those with weights.
+/// Prepares every node and expands its constants.
 fn prepare<const NODES: usize>(
     package: &Package<'_>,
+    kernels: KernelSet,
     constants: &mut [u8],
 ) -> Result<Vec<Step, NODES>, SessionError> {
     let manifest = package.manifest();
-    let fault = |index, what| SessionError::Node { index, what };
-    let mut needs =
-        plan::before_nodes(manifest).map_err(|_| fault(0, "constants that are too large"))?;
-    let too_short = "constants outside the arena";
-    let (decoded, mut vectors) = constants
-        .split_at_mut_checked(needs.constants)
-        .ok_or(fault(0, too_short))?;
+    let (mut needs, mut rest) = (Needs::default(), constants);
     let mut steps = Vec::new();
     for (index, node) in (0..).zip(manifest.nodes()) {
-        let (step, after) =
-            plan::step(manifest, &node, needs).map_err(|what| fault(index, what))?;
-        needs = after;
-        if let Some(linear) = step.linear() {
-            let (own, rest) = vectors
-                .split_at_mut_checked(linear.constants())
-                .ok_or(fault(index, too_short))?;
-            if !linear.has_symmetric_weights(package.body(), decoded) {
-                return Err(fault(index, "a weight of -128: codes go from -127 to 127"));
-            }
-            linear
-                .expand(package.body(), decoded, own)
-                .ok_or(fault(index, "constants outside the package"))?;
-            vectors = rest;
-        }
+        let fault = |what| SessionError::Node { index, what };
+        let (step, after) = plan::step(manifest, &node, needs).map_err(fault)?;
+        let (own, others) = rest
+            .split_at_mut_checked(after.constants - needs.constants)
+            .ok_or(fault("constants outside the arena"))?;
+        let own = own.get_mut(..step.constants()).unwrap_or_default();
+        let expansion = step.expand(package.body(), kernels.table().panel, own);
+        expansion.map_err(|error| match error {
+            Fault::Stream(id, error) => SessionError::Constant { id, error },
+            Fault::What(what) => fault(what),
+        })?;
+        (needs, rest) = (after, others);
         steps.push(step).map_err(|_| SessionError::Nodes {
             have: NODES,
             need: usize::from(manifest.head.counts.nodes),

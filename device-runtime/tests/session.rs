@@ -120,9 +120,9 @@ fn the_memory_of_a_known_network_is_known() {
     let bytes = classifier();
     let package = Package::open(&bytes).unwrap();
     let needs = plan::needs(package.manifest()).unwrap();
-    // decoded weights, biases and multipliers; a row of codes and a row of sums
-    assert_eq!((needs.constants, needs.scratch), (3 * 64, 2 * 64));
-    assert_eq!(package.arena_bytes(), (3 + 3 + 2) * 64);
+    // sixteen output channels of sixteen codes, biases and multipliers; two patches and a start
+    assert_eq!((needs.constants, needs.scratch), (6 * 64, 2 * 64));
+    assert_eq!(package.arena_bytes(), (6 + 3 + 2) * 64);
     let session = size_of::<Session<'_, '_, 64>>();
     assert!(
         session < 40_000,

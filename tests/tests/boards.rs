@@ -130,20 +130,80 @@ fn every_core_computes_the_bytes_that_the_host_computes() -> TestResult {
     Ok(())
 }
 
-/// The zoo's float networks, smallest first; and how many samples an emulator gets through in time.
-const ZOO: [(&str, usize); 8] = [
-    ("mlperf-tiny/ad01_fp32.tflite", 8),
-    ("mlperf-tiny/kws_ref_model_float32.tflite", 8),
-    ("mlperf-tiny/pretrainedResnet.tflite", 8),
-    ("mlperf-tiny/vww_96_float.tflite", 8),
-    ("mlperf-tiny/pretrainedResnet_large_float.tflite", 4),
-    ("imagenet/mobilenet_v2.onnx", 2),
-    ("imagenet/efficientnet_lite0.onnx", 2),
-    ("imagenet/resnet50.onnx", 1),
+/// Emulated cores, in the order of [`Real::budgets`].
+const CORES: [&str; 3] = ["cortex-a53", "cortex-a72", "cortex-a76"];
+/// What an instruction count may exceed its budget by: compilers differ.
+const TOLERANCE: f64 = 1.02;
+
+/// A float network of the zoo.
+struct Real {
+    model: &'static str,
+    /// Samples that an emulator gets through in time.
+    samples: usize,
+    /// Million instructions of one inference on each of [`CORES`].
+    budgets: [f64; 3],
+}
+
+const fn real(model: &'static str, samples: usize, budgets: [f64; 3]) -> Real {
+    Real {
+        model,
+        samples,
+        budgets,
+    }
+}
+
+/// Smallest first.
+const ZOO: [Real; 8] = [
+    real("mlperf-tiny/ad01_fp32.tflite", 8, [0.222, 0.225, 0.163]),
+    real(
+        "mlperf-tiny/kws_ref_model_float32.tflite",
+        8,
+        [1.288, 1.301, 0.866],
+    ),
+    real(
+        "mlperf-tiny/pretrainedResnet.tflite",
+        8,
+        [3.899, 3.897, 1.781],
+    ),
+    real("mlperf-tiny/vww_96_float.tflite", 8, [2.568, 2.598, 1.595]),
+    real(
+        "mlperf-tiny/pretrainedResnet_large_float.tflite",
+        4,
+        [18.99, 19.03, 7.404],
+    ),
+    real("imagenet/mobilenet_v2.onnx", 2, [107.2, 108, 51.88]),
+    real("imagenet/efficientnet_lite0.onnx", 2, [142.9, 143.8, 76.67]),
+    real("imagenet/resnet50.onnx", 1, [953.2, 954.9, 361.2]),
 ];
 
+/// Asserts that one inference takes no more instructions than the budget of each core.
+fn assert_budgets(package: &Path, real: &Real) -> TestResult {
+    let once = BenchOptions {
+        warm_up: 0,
+        runs: 1,
+    };
+    for board in cores() {
+        let Some(core) = CORES.iter().position(|&core| core == board.emulator.cpu) else {
+            continue;
+        };
+        let counted = bench::emulated(package, board, once)?.instructions_per_inference;
+        let millions = counted.ok_or("nothing was counted")? as f64 / 1e6;
+        let (model, budget) = (real.model, real.budgets[core]);
+        eprintln!(
+            "{model} on {}: {millions:.3} million instructions",
+            CORES[core]
+        );
+        assert!(
+            millions <= TOLERANCE * budget,
+            "{model} on {}: {millions} million instructions, the budget is {budget}",
+            CORES[core]
+        );
+    }
+    Ok(())
+}
+
 #[test]
-fn every_real_network_gives_the_hosts_bytes_on_every_core() -> TestResult {
+fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_core() -> TestResult {
     let Some(zoo) = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from) else {
         eprintln!("real networks are not tested: EDGEPRUNE_ZOO names no folder of them");
         return Ok(());
@@ -153,8 +213,8 @@ fn every_real_network_gives_the_hosts_bytes_on_every_core() -> TestResult {
     }
     let folder = TempDir::new()?;
     let package = folder.path().join("model.epk");
-    for (model, count) in ZOO {
-        let model = zoo.join(model);
+    for real in ZOO {
+        let (model, count) = (zoo.join(real.model), real.samples);
         let graph = import::load(&model)?;
         let spec = InputSpec::find(&model, None)?.map(|(spec, _)| spec);
         let samples = Dataset::synthetic(count, spec.as_ref(), &graph.inputs);
@@ -170,6 +230,7 @@ fn every_real_network_gives_the_hosts_bytes_on_every_core() -> TestResult {
         for parity in bench::parity(&package, &samples, count, &cores())? {
             assert!(parity.holds(), "{}: {parity:?}", model.display());
         }
+        assert_budgets(&package, &real)?;
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub enum Calibration {
 /// Bytes that a session needs, each part rounded up to [`crate::ALIGNMENT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arena {
-    /// Constants decoded once: entropy-coded weights, biases, requantization multipliers.
+    /// Constants as kernels read them: weights, biases, requantization multipliers.
     pub constants: u32,
     /// Activations; their offsets are in the tensor table.
     pub activations: u32,

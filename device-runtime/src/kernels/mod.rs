@@ -8,6 +8,9 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+mod depthwise;
+mod panel;
 pub(crate) mod portable;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 mod tile;
@@ -17,9 +20,8 @@ mod x86_64;
 use crate::quantize::Codes;
 use core::fmt;
 use core::ops::Range;
+pub(crate) use panel::{MAX_STEP, Panel, most_bytes};
 
-/// Rows of an integer product are read in steps of that many codes.
-pub(crate) const STEP: usize = 32;
 /// Output positions that a float product computes at once.
 pub(crate) const LANES: usize = 16;
 
@@ -47,6 +49,8 @@ impl KernelSet {
             Some(&aarch64::NEON),
             #[cfg(target_arch = "aarch64")]
             aarch64::dotprod(),
+            #[cfg(target_arch = "aarch64")]
+            aarch64::i8mm(),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             x86_64::avx2(),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
@@ -55,7 +59,7 @@ impl KernelSet {
         sets.into_iter().flatten().map(Self)
     }
 
-    /// The set's name: `portable`, `neon`, `dotprod`, `avx2`, `avx512`.
+    /// The set's name: `portable`, `neon`, `dotprod`, `i8mm`, `avx2`, `avx512`.
     pub fn name(self) -> &'static str {
         self.0.name
     }
@@ -75,17 +79,17 @@ impl fmt::Debug for KernelSet {
 #[expect(clippy::type_complexity, reason = "each signature stands here once")]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
-    /// `acc[row][column] = sum(rows[row] * weights[column])`.
-    pub(crate) product_i8: fn(&Product<'_>, &mut [i32]) -> Option<()>,
-    /// One row of output codes from accumulators without bias.
-    pub(crate) finish_i8: fn(&[i32], &[i32], &[f32], Codes, &mut [i8]),
+    /// Layout of the constants that `gemm_i8` reads.
+    pub(crate) panel: Panel,
+    /// Integer matrix product, with the bias and what follows the sum.
+    pub(crate) gemm_i8: fn(&Gemm<'_>, Out<'_>) -> Option<()>,
+    /// Integer depthwise convolution of output positions in a row.
+    pub(crate) depthwise_i8: fn(&Depthwise<'_>, Out<'_>) -> Option<()>,
     /// `acc[column][lane] = sum(weights[column][k] * patch[k][lane])`, in order of `k`.
     pub(crate) product_f32:
         fn(&[[f32; LANES]], FloatWeights<'_>, &mut [[f32; LANES]]) -> Option<()>,
     /// The same for one output position.
     pub(crate) product_f32_one: fn(&[[f32; 1]], FloatWeights<'_>, &mut [[f32; 1]]) -> Option<()>,
-    /// `acc[c] += sum((input[tap][c] - zero_point) * weights[tap][c])`.
-    pub(crate) depthwise_i8: fn(&Taps<'_, i8>, &[i8], i8, &mut [i32]) -> Option<()>,
     /// `acc[c] = sum(input[tap][c] * weights[tap][c])`, in order of the taps.
     pub(crate) depthwise_f32: fn(&Taps<'_, f32>, FloatWeights<'_>, &mut [f32]) -> Option<()>,
     /// Greatest code of the taps, for each channel.
@@ -100,23 +104,126 @@ pub(crate) struct Table {
     pub(crate) add_i8: fn(&[i8], &[i8], &BinaryCodes, &mut [i8]),
 }
 
-/// An integer matrix product. `rows` holds `count` rows, `stride` apart, of `depth` codes;
-/// from the start of the last row on there are at least `depth` codes rounded up to [`STEP`].
-/// What stands beyond `depth` does not count.
+/// An integer matrix product: rows of input codes by the columns of panels.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'s> {
-    pub(crate) rows: &'s [i8],
-    pub(crate) stride: usize,
-    pub(crate) count: usize,
-    /// `[column][depth]`.
-    pub(crate) weights: &'s [i8],
-    pub(crate) depth: usize,
+pub(crate) struct Gemm<'s> {
+    /// Where the runs of a row are read from: the activation, and what was gathered.
+    pub(crate) sources: [&'s [i8]; 2],
+    /// `[row][run]`: where each run begins; see [`source`].
+    pub(crate) starts: &'s [u32],
+    /// Runs of a row, at least 1 and at most [`MAX_RUNS`].
+    pub(crate) runs: usize,
+    /// Codes of a run, a multiple of the panel's step.
+    pub(crate) run: usize,
+    /// The constants, in the set's layout, for `runs x run` codes a column.
+    pub(crate) panels: &'s [u8],
+    /// Output channels.
+    pub(crate) columns: usize,
 }
 
-impl Product<'_> {
-    pub(crate) fn columns(&self) -> usize {
-        self.weights.len() / self.depth.max(1)
+/// Most runs of a row.
+pub(crate) const MAX_RUNS: usize = 32;
+/// The bit of a start that chooses the second source.
+pub(crate) const GATHERED: u32 = 1 << 31;
+
+/// Which source a start means, and where in it.
+#[inline(always)]
+pub(crate) fn source(start: u32) -> (usize, usize) {
+    ((start >> 31) as usize, (start & !GATHERED) as usize)
+}
+
+/// Whether `len` codes from each start on lie in its source.
+#[inline(always)]
+fn are_inside(starts: &[u32], len: usize, sources: [&[i8]; 2]) -> bool {
+    // as signed numbers, those with the bit are below all others; as unsigned numbers, above
+    let (input, gathered) = starts.iter().fold((-1, 0), |(input, gathered), &start| {
+        (start.cast_signed().max(input), start.max(gathered))
+    });
+    let fits = |start: u32| {
+        let (source, at) = source(start);
+        at + len <= sources[source].len()
+    };
+    (input < 0 || fits(input.cast_unsigned())) && (gathered < GATHERED || fits(gathered))
+}
+
+impl<'s> Gemm<'s> {
+    #[inline(always)]
+    pub(crate) fn rows(&self) -> usize {
+        self.starts.len() / self.runs.max(1)
     }
+
+    /// The panels, if there are enough and every run lies in its source.
+    #[inline(always)]
+    fn check(&self, panel: Panel) -> Option<core::slice::ChunksExact<'s, u8>> {
+        let inside = are_inside(self.starts, self.run, self.sources);
+        let bytes = panel.bytes(self.runs * self.run);
+        let panels = self.panels.get(..panel.count(self.columns) * bytes)?;
+        let whole = self.run > 0
+            && self.run.is_multiple_of(panel.step)
+            && (1..=MAX_RUNS).contains(&self.runs);
+        (inside && whole).then(|| panels.chunks_exact(bytes))
+    }
+}
+
+/// Output positions of an integer depthwise convolution, in segments along which taps move together.
+#[derive(Clone, Copy)]
+pub(crate) struct Depthwise<'s> {
+    /// Where the channels of a tap are read from: the activation, and zero points.
+    pub(crate) sources: [&'s [i8]; 2],
+    /// `[segment][tap]`: where the tap of the segment's first position begins; see [`source`].
+    pub(crate) starts: &'s [u32],
+    /// Positions of each segment.
+    pub(crate) counts: &'s [u32],
+    /// Codes from a position to the next.
+    pub(crate) step: usize,
+    pub(crate) channels: usize,
+    /// Biases, `i32` each, multipliers, `f32` each, then the codes of each tap.
+    pub(crate) constants: &'s [u8],
+}
+
+impl<'s> Depthwise<'s> {
+    /// Bytes of the constants.
+    pub(crate) fn constants(taps: usize, channels: usize) -> Option<usize> {
+        channels.checked_mul(taps.checked_add(8)?)
+    }
+
+    /// The multipliers of the output channels.
+    pub(crate) fn multipliers(&self) -> impl Iterator<Item = f32> {
+        let multipliers = self.constants.as_chunks().0.iter().skip(self.channels);
+        multipliers.map(|bytes| f32::from_le_bytes(*bytes))
+    }
+
+    /// The constants, if they are whole and every tap of every position lies in its source.
+    #[inline(always)]
+    fn check(&self) -> Option<&'s [u8]> {
+        let inside = self.segments().all(|(starts, count)| {
+            let last = count.saturating_sub(1) * self.step + self.channels;
+            are_inside(starts, last, self.sources)
+        });
+        let bytes = Self::constants(self.taps(), self.channels)?;
+        self.constants.get(..bytes).filter(|_| inside)
+    }
+
+    /// Taps of a position.
+    #[inline(always)]
+    fn taps(&self) -> usize {
+        self.starts.len() / self.counts.len().max(1)
+    }
+
+    /// The starts and the positions of each segment.
+    #[inline(always)]
+    fn segments(&self) -> impl Iterator<Item = (&'s [u32], usize)> {
+        let counts = self.counts.iter().map(|&count| count as usize);
+        self.starts.chunks_exact(self.taps().max(1)).zip(counts)
+    }
+}
+
+/// What follows an integer sum with its bias, and where it goes: one output position after the other.
+pub(crate) enum Out<'s> {
+    /// `requantize(sum, multiplier)`; from a position to the next it is `stride` codes.
+    Codes(Codes, &'s mut [i8], usize),
+    /// The sum; from a position to the next there are as many as output channels.
+    Sums(&'s mut [i32]),
 }
 
 /// The weights of a float product: `[column][k]`, or `[tap][channel]` for depthwise.

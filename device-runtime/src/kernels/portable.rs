@@ -3,16 +3,20 @@
 //! Bodies are `inline(always)`, so that each set compiles them with its own instructions. Loops
 //! run over chunks of fixed length, which the compiler turns into vectors.
 
-use super::{BinaryCodes, FloatWeights, LANES, Product, Table, Taps};
-use crate::quantize::{Codes, requantize};
+use super::{BinaryCodes, Depthwise, FloatWeights, Gemm, LANES, Out, Panel, Table, Taps, source};
+use crate::quantize::requantize;
 
 pub(super) static TABLE: Table = Table {
     name: "portable",
-    product_i8: product_i8_plain,
-    finish_i8,
+    panel: Panel {
+        columns: 1,
+        step: 4,
+        offset: 0,
+    },
+    gemm_i8,
+    depthwise_i8,
     product_f32: |patch, weights, acc| product_f32::<LANES, 4>(patch, weights, acc),
     product_f32_one,
-    depthwise_i8,
     depthwise_f32,
     max_i8,
     max_f32,
@@ -22,39 +26,79 @@ pub(super) static TABLE: Table = Table {
 };
 
 /// Integer matrix product, one sum after the other: the definition.
-fn product_i8_plain(product: &Product<'_>, acc: &mut [i32]) -> Option<()> {
-    let columns = product.columns();
-    let acc = acc.get_mut(..product.count * columns)?;
-    let depth = product.depth.max(1);
-    for (row, acc) in acc.chunks_exact_mut(columns.max(1)).enumerate() {
-        let row = product.rows.get(row * product.stride..)?.get(..depth)?;
-        for (acc, column) in acc.iter_mut().zip(product.weights.chunks_exact(depth)) {
-            let products = row.iter().zip(column);
-            let products = products.map(|(&x, &w)| i32::from(x) * i32::from(w));
-            *acc = products.fold(0, i32::wrapping_add);
+fn gemm_i8(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> {
+    let panel = TABLE.panel;
+    for (column, constants) in gemm.check(panel)?.enumerate() {
+        let (head, weights) = constants.split_at_checked(panel.head())?;
+        let (bias, multiplier) = head.split_first_chunk()?;
+        let bias = i32::from_le_bytes(*bias);
+        let multiplier = f32::from_le_bytes(*multiplier.first_chunk()?);
+        for row in 0..gemm.rows() {
+            let starts = gemm.starts.get(row * gemm.runs..)?.get(..gemm.runs)?;
+            let mut sum = bias;
+            for (&start, weights) in starts.iter().zip(weights.chunks_exact(gemm.run)) {
+                let (source, at) = source(start);
+                let run = gemm.sources[source].get(at..)?.get(..gemm.run)?;
+                let products = run.iter().zip(weights);
+                sum = products.fold(sum, |sum, (&x, &w)| {
+                    sum.wrapping_add(i32::from(x) * i32::from(w as i8))
+                });
+            }
+            match &mut out {
+                Out::Codes(codes, out, stride) => {
+                    *out.get_mut(row * *stride + column)? = requantize(sum, multiplier, *codes);
+                }
+                Out::Sums(out) => *out.get_mut(row * gemm.columns + column)? = sum,
+            }
         }
     }
     Some(())
 }
 
+/// Integer depthwise convolution, some channels of one position after the other.
 #[inline(always)]
-pub(super) fn finish_i8(
-    acc: &[i32],
-    bias: &[i32],
-    multiplier: &[f32],
-    codes: Codes,
-    out: &mut [i8],
-) {
-    let len = out
-        .len()
-        .min(acc.len())
-        .min(bias.len())
-        .min(multiplier.len());
-    let (acc, bias, multiplier) = (&acc[..len], &bias[..len], &multiplier[..len]);
-    let out = &mut out[..len];
-    for i in 0..len {
-        out[i] = requantize(acc[i].wrapping_add(bias[i]), multiplier[i], codes);
+pub(super) fn depthwise_i8(depthwise: &Depthwise<'_>, mut out: Out<'_>) -> Option<()> {
+    let channels = depthwise.channels;
+    let constants = depthwise.check()?;
+    let (biases, rest) = constants.split_at_checked(4 * channels)?;
+    let (multipliers, weights) = rest.split_at_checked(4 * channels)?;
+    let (biases, multipliers) = (biases.as_chunks().0, multipliers.as_chunks().0);
+    let places = depthwise.segments().flat_map(|(starts, count)| {
+        (0..count).map(move |position| (starts, position * depthwise.step))
+    });
+    for (position, (starts, moved)) in places.enumerate() {
+        for first in (0..channels).step_by(CHUNK) {
+            let len = CHUNK.min(channels - first);
+            let mut sums = [0i32; CHUNK];
+            let sums = sums.get_mut(..len)?;
+            for (sum, bias) in sums.iter_mut().zip(biases.get(first..)?) {
+                *sum = i32::from_le_bytes(*bias);
+            }
+            for (&start, weights) in starts.iter().zip(weights.chunks_exact(channels)) {
+                let (source, at) = source(start);
+                let at = at + moved + first;
+                let input = depthwise.sources[source].get(at..)?.get(..len)?;
+                let products = input.iter().zip(weights.get(first..)?);
+                for (sum, (&x, &w)) in sums.iter_mut().zip(products) {
+                    *sum = sum.wrapping_add(i32::from(i16::from(x) * i16::from(w as i8)));
+                }
+            }
+            match &mut out {
+                Out::Codes(codes, out, stride) => {
+                    let out = out.get_mut(position * *stride + first..)?.get_mut(..len)?;
+                    let terms = sums.iter().zip(multipliers.get(first..)?);
+                    for (out, (&sum, multiplier)) in out.iter_mut().zip(terms) {
+                        *out = requantize(sum, f32::from_le_bytes(*multiplier), *codes);
+                    }
+                }
+                Out::Sums(out) => {
+                    let out = out.get_mut(position * channels + first..)?;
+                    out.get_mut(..len)?.copy_from_slice(sums);
+                }
+            }
+        }
     }
+    Some(())
 }
 
 /// `P` output positions by all columns, `N` columns at a time.
@@ -132,21 +176,6 @@ const CHUNK: usize = 32;
 const SHORT: usize = 8;
 /// The weights of a reduction without weights.
 const UNWEIGHTED: &[()] = &[(); isize::MAX as usize];
-
-#[inline(always)]
-pub(super) fn depthwise_i8(
-    taps: &Taps<'_, i8>,
-    weights: &[i8],
-    zero_point: i8,
-    acc: &mut [i32],
-) -> Option<()> {
-    // |x - zero_point| <= 255 and |w| <= 128: the product fits an i16
-    let zero_point = i16::from(zero_point);
-    reduce(taps, weights, acc, |acc, x, w| {
-        let product = (i16::from(x) - zero_point).wrapping_mul(i16::from(w));
-        acc.wrapping_add(i32::from(product))
-    })
-}
 
 #[inline(always)]
 pub(super) fn depthwise_f32(

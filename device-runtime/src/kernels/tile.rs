@@ -1,139 +1,210 @@
 //! The integer matrix product in tiles, for sets with vector instructions: generic over what a set
-//! does with one step of two rows.
+//! does with some rows and one panel.
 
-use super::{Product, STEP};
+use super::{GATHERED, Gemm, MAX_RUNS, Out, Panel};
+use crate::quantize::Codes;
 
-/// Columns of a tile of the integer product.
-pub(super) const COLUMNS: usize = 4;
+/// Most rows of a tile.
+const MAX_ROWS: usize = 8;
+/// Places of runs that are held at once.
+const PLACES: usize = 256;
+const _: () = assert!(PLACES / MAX_RUNS >= MAX_ROWS);
+/// Most columns of a tile.
+const MAX_COLUMNS: usize = 16;
 
-/// The integer dot product of a set: products of codes, added in lanes.
-pub(super) trait Dot: Copy {
-    /// [`STEP`] codes, loaded.
-    type Vector: Copy;
-    /// Partial sums.
+/// The product of `M` rows with one panel, in registers.
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+pub(super) trait Tile {
+    const PANEL: Panel;
+    /// Rows of a tile, a power of two up to [`MAX_ROWS`].
+    const ROWS: usize;
+    /// The sums of one row.
     type Sums: Copy;
-    fn zero() -> Self::Sums;
-    fn load(codes: &[i8; STEP]) -> Self::Vector;
-    fn add(sums: Self::Sums, a: Self::Vector, b: Self::Vector) -> Self::Sums;
-    fn totals(sums: [Self::Sums; COLUMNS]) -> [i32; COLUMNS];
+
+    /// Biases and products.
+    ///
+    /// # Safety
+    /// The processor has the set's instructions; `panel` is a panel of [`Self::PANEL`] for the product's depth, and
+    /// the runs of the `M` rows lie in their sources.
+    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [Self::Sums; M];
+
+    /// Requantizes and writes [`Self::PANEL`]'s columns of each row.
+    ///
+    /// # Safety
+    /// The processor has the set's instructions; `panel` as above; `out` has room for `M` rows,
+    /// `stride` apart.
+    unsafe fn codes<const M: usize>(
+        sums: [Self::Sums; M],
+        panel: *const u8,
+        codes: Codes,
+        out: *mut i8,
+        stride: usize,
+    );
+
+    /// Writes [`Self::PANEL`]'s columns of a row.
+    ///
+    /// # Safety
+    /// The processor has the set's instructions; `out` has room for the columns.
+    unsafe fn store(sums: Self::Sums, out: *mut i32);
 }
 
-/// Integer matrix product in tiles of `M` rows by [`COLUMNS`]. A column's last, incomplete step is
-/// copied to a buffer whose rest is zero, so what follows a row does not count.
-#[inline(always)]
-pub(super) fn product_i8<D: Dot, const M: usize>(
-    product: &Product<'_>,
-    acc: &mut [i32],
-) -> Option<()> {
-    let columns = product.columns();
-    let acc = acc.get_mut(..product.count * columns)?;
-    let mut column = 0;
-    while column < columns {
-        let mut tails = [[0i8; STEP]; COLUMNS];
-        let mut weights: [&[[i8; STEP]]; COLUMNS] = [&[]; COLUMNS];
-        for n in 0..COLUMNS {
-            let start = (column + n).min(columns - 1) * product.depth;
-            let row = product.weights.get(start..start + product.depth)?;
-            let (steps, rest) = row.as_chunks::<STEP>();
-            weights[n] = steps;
-            tails[n].get_mut(..rest.len())?.copy_from_slice(rest);
+/// `M` rows of a product.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<const M: usize> {
+    /// `[row][run]`: where each run begins.
+    begin: *const *const i8,
+    runs: usize,
+    run: usize,
+}
+
+#[expect(unsafe_code, reason = "the inner loop of a tile reads checked memory")]
+impl<const M: usize> Rows<M> {
+    /// Runs of a row.
+    #[inline(always)]
+    pub(super) fn runs(self) -> usize {
+        self.runs
+    }
+
+    /// Codes of a run.
+    #[inline(always)]
+    pub(super) fn run(self) -> usize {
+        self.run
+    }
+
+    /// Where a run of each row begins. [`Gemm::check`] has found [`Self::run`] codes from there on inside
+    /// the source.
+    ///
+    /// # Safety
+    /// `run` is below [`Self::runs`].
+    #[inline(always)]
+    pub(super) unsafe fn begin(self, run: usize) -> [*const i8; M] {
+        let mut begin = [core::ptr::null(); M];
+        for (m, begin) in begin.iter_mut().enumerate() {
+            // SAFETY: there are `runs` places for each of the `M` rows.
+            *begin = unsafe { *self.begin.add(m * self.runs + run) };
         }
-        let keep = COLUMNS.min(columns - column);
-        let mut row = 0;
-        while row < product.count {
-            let at = row * columns + column;
-            let left = product.count - row;
-            if left > 1 {
-                let rows: [&[[i8; STEP]]; M] = row_steps(product, row)?;
-                let sums = tile::<D, M>(&rows, &weights, &tails)?;
-                store(&sums, acc.get_mut(at..)?, columns, left, keep)?;
-                row += M;
+        begin
+    }
+}
+
+/// Some rows by all panels, then the next rows: where their runs begin is found once.
+#[inline(always)]
+pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> {
+    let panels = gemm.check(T::PANEL)?;
+    let to = Place::new(gemm, &mut out)?;
+    let [input, gathered] = gemm.sources.map(<[i8]>::as_ptr);
+    let mut begins = [input; PLACES];
+    let rows = PLACES / gemm.runs / MAX_ROWS * MAX_ROWS;
+    let mut first = 0;
+    while first < gemm.rows() {
+        let rows = rows.min(gemm.rows() - first);
+        let starts = gemm.starts.get(first * gemm.runs..)?;
+        let starts = starts.get(..rows * gemm.runs)?;
+        for (begin, &start) in begins.iter_mut().zip(starts) {
+            let from = if start & GATHERED == 0 {
+                input
             } else {
-                let rows: [&[[i8; STEP]]; 1] = row_steps(product, row)?;
-                let sums = tile::<D, 1>(&rows, &weights, &tails)?;
-                store(&sums, acc.get_mut(at..)?, columns, left, keep)?;
-                row += 1;
+                gathered
+            };
+            *begin = from.wrapping_add((start & !GATHERED) as usize);
+        }
+        for (index, panel) in panels.clone().enumerate() {
+            let column = index * T::PANEL.columns;
+            let keep = T::PANEL.columns.min(gemm.columns - column);
+            let mut row = 0;
+            while row < rows {
+                let begin = begins.get(row * gemm.runs..rows * gemm.runs)?;
+                let to = to.at(first + row, column);
+                row += match rows - row {
+                    8.. if T::ROWS >= 8 => tile::<T, 8>(gemm, begin, panel, to, keep)?,
+                    4.. if T::ROWS >= 4 => tile::<T, 4>(gemm, begin, panel, to, keep)?,
+                    2.. => tile::<T, 2>(gemm, begin, panel, to, keep)?,
+                    _ => tile::<T, 1>(gemm, begin, panel, to, keep)?,
+                };
             }
         }
-        column += COLUMNS;
+        first += rows;
     }
     Some(())
 }
 
-/// The steps of `M` rows from `row` on; past the last row, the last again.
-#[inline(always)]
-fn row_steps<'s, const M: usize>(
-    product: &Product<'s>,
-    row: usize,
-) -> Option<[&'s [[i8; STEP]]; M]> {
-    let len = product.depth.next_multiple_of(STEP);
-    let mut rows: [&[[i8; STEP]]; M] = [&[]; M];
-    for (m, steps) in rows.iter_mut().enumerate() {
-        let start = (row + m).min(product.count - 1) * product.stride;
-        *steps = product.rows.get(start..start + len)?.as_chunks().0;
-    }
-    Some(rows)
+/// Where the first output channel of the first row goes; there is room for all rows and channels.
+#[derive(Clone, Copy)]
+enum Place {
+    Codes(Codes, *mut i8, usize),
+    Sums(*mut i32, usize),
 }
 
-/// Writes a tile, less what stands beyond the last row and column.
+impl Place {
+    fn new(gemm: &Gemm<'_>, out: &mut Out<'_>) -> Option<Self> {
+        let before = gemm.rows().checked_sub(1)?;
+        Some(match out {
+            Out::Codes(codes, out, stride) => {
+                let out = out.get_mut(..before * *stride + gemm.columns)?;
+                Self::Codes(*codes, out.as_mut_ptr(), *stride)
+            }
+            Out::Sums(out) => {
+                let out = out.get_mut(..(before + 1) * gemm.columns)?;
+                Self::Sums(out.as_mut_ptr(), gemm.columns)
+            }
+        })
+    }
+
+    /// The place of another row and column.
+    #[inline(always)]
+    fn at(self, row: usize, column: usize) -> Self {
+        match self {
+            Self::Codes(codes, out, stride) => {
+                Self::Codes(codes, out.wrapping_add(row * stride + column), stride)
+            }
+            Self::Sums(out, stride) => Self::Sums(out.wrapping_add(row * stride + column), stride),
+        }
+    }
+}
+
+/// Computes a tile and writes the first `keep` columns; returns its rows.
 #[inline(always)]
-fn store<const M: usize>(
-    sums: &[[i32; COLUMNS]; M],
-    acc: &mut [i32],
-    columns: usize,
-    rows: usize,
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+fn tile<T: Tile, const M: usize>(
+    gemm: &Gemm<'_>,
+    begin: &[*const i8],
+    panel: &[u8],
+    to: Place,
     keep: usize,
-) -> Option<()> {
-    for (m, sums) in sums.iter().enumerate().take(rows) {
-        let acc = acc.get_mut(m * columns..)?;
-        match acc.first_chunk_mut::<COLUMNS>() {
-            Some(acc) if keep == COLUMNS => *acc = *sums,
-            _ => acc.get_mut(..keep)?.copy_from_slice(sums.get(..keep)?),
-        }
-    }
-    Some(())
-}
-
-/// One tile. Plain loops: a closure would be compiled without the instructions of the caller.
-#[inline(always)]
-fn tile<D: Dot, const M: usize>(
-    rows: &[&[[i8; STEP]]; M],
-    weights: &[&[[i8; STEP]]; COLUMNS],
-    tails: &[[i8; STEP]; COLUMNS],
-) -> Option<[[i32; COLUMNS]; M]> {
-    let mut sums = [[D::zero(); COLUMNS]; M];
-    let steps = weights[0].len();
-    let mut whole: [&[[i8; STEP]]; M] = [&[]; M];
-    let mut columns: [&[[i8; STEP]]; COLUMNS] = [&[]; COLUMNS];
-    for m in 0..M {
-        whole[m] = rows[m].get(..steps)?;
-    }
-    for n in 0..COLUMNS {
-        columns[n] = weights[n].get(..steps)?;
-    }
-    for step in 0..steps {
-        let mut a = [D::load(whole[0].get(step)?); M];
-        for m in 1..M {
-            a[m] = D::load(whole[m].get(step)?);
-        }
-        for n in 0..COLUMNS {
-            let b = D::load(columns[n].get(step)?);
-            for m in 0..M {
-                sums[m][n] = D::add(sums[m][n], a[m], b);
+) -> Option<usize> {
+    let columns = T::PANEL.columns;
+    let rows = Rows::<M> {
+        begin: begin.get(..M * gemm.runs)?.as_ptr(),
+        runs: gemm.runs,
+        run: gemm.run,
+    };
+    let panel = panel.as_ptr();
+    // SAFETY: a set's functions are reached through its table alone, which is given out after the
+    // processor has reported the instructions. `Gemm::check` gave the panel and found the runs inside;
+    // `Place::new` found room for `keep` columns of each row, and the buffers have room for every tile.
+    unsafe {
+        let sums = T::sums(rows, panel);
+        match to {
+            Place::Codes(codes, out, stride) if keep == columns => {
+                T::codes(sums, panel, codes, out, stride);
+            }
+            Place::Codes(codes, out, stride) => {
+                let mut whole = [0i8; MAX_ROWS * MAX_COLUMNS];
+                T::codes(sums, panel, codes, whole.as_mut_ptr(), columns);
+                for m in 0..M {
+                    let row = whole.as_ptr().add(m * columns);
+                    out.add(m * stride).copy_from_nonoverlapping(row, keep);
+                }
+            }
+            Place::Sums(out, stride) => {
+                for (m, sums) in sums.into_iter().enumerate() {
+                    let mut whole = [0i32; MAX_COLUMNS];
+                    T::store(sums, whole.as_mut_ptr());
+                    out.add(m * stride)
+                        .copy_from_nonoverlapping(whole.as_ptr(), keep);
+                }
             }
         }
     }
-    if rows[0].len() > steps {
-        for m in 0..M {
-            let a = D::load(rows[m].get(steps)?);
-            for n in 0..COLUMNS {
-                sums[m][n] = D::add(sums[m][n], a, D::load(&tails[n]));
-            }
-        }
-    }
-    let mut totals = [[0; COLUMNS]; M];
-    for m in 0..M {
-        totals[m] = D::totals(sums[m]);
-    }
-    Some(totals)
+    Some(M)
 }

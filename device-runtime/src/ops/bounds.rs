@@ -3,6 +3,9 @@
 
 use core::slice::{ChunksExact, ChunksExactMut};
 
+/// Elements that [`copy_over`] copies at once.
+const OVER: usize = 16;
+
 /// Chunks of `len` elements.
 #[inline(always)]
 pub(crate) fn chunks<T>(slice: &[T], len: usize) -> Option<ChunksExact<'_, T>> {
@@ -29,6 +32,19 @@ pub(crate) fn copy<T: Copy>(to: &mut [T], from: &[T]) -> Option<()> {
     }
     to.copy_from_slice(from);
     Some(())
+}
+
+/// Copies `len` elements, and up to [`OVER`] where both slices have them: a short copy of fixed length
+/// needs no call.
+#[inline(always)]
+pub(crate) fn copy_over<T: Copy>(to: &mut [T], from: &[T], len: usize) -> Option<()> {
+    match (to.first_chunk_mut::<OVER>(), from.first_chunk::<OVER>()) {
+        (Some(to), Some(from)) if len <= OVER => {
+            *to = *from;
+            Some(())
+        }
+        _ => copy(to.get_mut(..len)?, from.get(..len)?),
+    }
 }
 
 /// Row and column of a position.

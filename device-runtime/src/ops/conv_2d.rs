@@ -1,21 +1,49 @@
-//! 2-D convolution: a block of output positions at a time, their patches gathered into rows, then
-//! a matrix product with the weights.
+//! 2-D convolution: a matrix product of the weights with what lies under the window at each output position. Integer
+//! products read it in place, but at the edges; float products from gathered patches.
 
-use super::bounds::{chunks, chunks_mut, copy, row_and_column};
-use super::linear::{Finish, Layout, Linear};
+use super::bounds::{chunks, chunks_mut, copy, copy_over, row_and_column};
+use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
-use crate::kernels::{FloatWeights, LANES, Product, STEP, Table};
+use crate::kernels::{FloatWeights, GATHERED, Gemm, LANES, MAX_RUNS, MAX_STEP, Out, Table};
 use crate::plan;
 use crate::quantize::clamp;
+use core::ops::Range;
 use edgeprune_format::manifest::{self, Window};
 
-/// Output channels of one integer product.
+/// Output channels of one float product.
 const COLUMNS: usize = 64;
 /// Bytes of patches that are gathered at once, as far as that gives few enough positions.
 const PATCHES: usize = 1 << 15;
 const MIN_POSITIONS: usize = 8;
 const MAX_POSITIONS: usize = 64;
+
+/// How the input codes of an output position are read.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// A run for each row of the window: taps and channels are contiguous in the input.
+    Rows { runs: usize, run: usize },
+    /// A run for each tap.
+    Taps { runs: usize, run: usize },
+    /// Gathered into one run.
+    Patches { run: usize },
+}
+
+impl Reading {
+    /// Runs of a position, and codes of a run.
+    fn runs(self) -> (usize, usize) {
+        match self {
+            Self::Rows { runs, run } | Self::Taps { runs, run } => (runs, run),
+            Self::Patches { run } => (1, run),
+        }
+    }
+
+    /// Whether nothing is ever gathered or padded, so that no memory is needed for it.
+    fn is_in_place(self, geometry: &Geometry) -> bool {
+        let whole = (0..2).all(|axis| geometry.inside(axis) == (0..geometry.output[axis]));
+        whole && !matches!(self, Self::Patches { .. })
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Conv2d {
@@ -48,8 +76,9 @@ impl Conv2d {
         let inputs = channels / groups;
         let [height, width] = geometry.kernel;
         let shape = [filters, height, width, inputs];
+        let layout = Layout::Rows { groups };
         Ok(Self {
-            linear: Linear::prepare(cx, linear, (&input, &output), shape, Layout::Rows, filters)?,
+            linear: Linear::prepare(cx, linear, (&input, &output), shape, layout, filters)?,
             geometry,
             groups,
             inputs,
@@ -70,21 +99,68 @@ impl Conv2d {
 
     /// Output positions of one integer block.
     fn block(&self) -> usize {
-        let row = self.depth().next_multiple_of(STEP);
-        PATCHES
-            .checked_div(row)
-            .unwrap_or(0)
+        let positions = PATCHES.checked_div(self.patch()).unwrap_or(0);
+        let whole = positions - positions % MIN_POSITIONS;
+        whole
             .clamp(MIN_POSITIONS, MAX_POSITIONS)
             .min(self.positions())
     }
 
-    /// Bytes of the patches of one integer block.
-    fn patches(&self) -> Option<usize> {
-        plan::aligned(
-            self.depth()
-                .next_multiple_of(STEP)
-                .checked_mul(self.block())?,
-        )
+    /// Codes of a patch, filled up for every set of kernels.
+    fn patch(&self) -> usize {
+        self.depth().next_multiple_of(MAX_STEP)
+    }
+
+    /// Whether what lies under a row of the window is contiguous in the input.
+    fn is_row_together(&self) -> bool {
+        self.groups == 1 && (self.geometry.kernel[1] == 1 || self.geometry.dilation[1] == 1)
+    }
+
+    /// How the patches of output positions are read by kernels that take `step` codes at a time.
+    fn reading(&self, step: usize) -> Reading {
+        let [height, width] = self.geometry.kernel;
+        let together = self.is_row_together();
+        let row = width * self.inputs;
+        if together && row.is_multiple_of(step) && height <= MAX_RUNS {
+            Reading::Rows {
+                runs: height,
+                run: row,
+            }
+        } else if self.inputs.is_multiple_of(step) && height * width <= MAX_RUNS {
+            Reading::Taps {
+                runs: height * width,
+                run: self.inputs,
+            }
+        } else {
+            Reading::Patches {
+                run: self.depth().next_multiple_of(step),
+            }
+        }
+    }
+
+    /// Bytes of the starts, of the patches with a run of zero points, and of the sums of one integer block.
+    fn parts(&self) -> Option<[usize; 3]> {
+        let block = self.block();
+        let runs = match self.is_row_together() {
+            true => self.geometry.kernel[0],
+            false => self.geometry.window(),
+        };
+        let runs = runs.min(MAX_RUNS);
+        let starts = block.checked_mul(runs)?.checked_mul(4)?;
+        let whole = self.reading(MAX_STEP).is_in_place(&self.geometry);
+        let patches = match whole {
+            true => 0,
+            false => self.patch().checked_mul(block.checked_add(2)?)?,
+        };
+        let sums = match self.linear.finish {
+            Finish::IntegerToFloat(..) => block.checked_mul(self.outputs)?.checked_mul(4)?,
+            _ => 0,
+        };
+        Some([
+            plan::aligned(starts)?,
+            plan::aligned(patches)?,
+            plan::aligned(sums)?,
+        ])
     }
 
     pub(crate) fn scratch(&self) -> Option<usize> {
@@ -94,8 +170,8 @@ impl Conv2d {
                 patch.checked_add(self.outputs.min(COLUMNS) * LANES * 4)
             }
             _ => {
-                let sums = self.block() * self.outputs.min(COLUMNS) * 4;
-                self.patches()?.checked_add(plan::aligned(sums)?)
+                let [starts, patches, sums] = self.parts()?;
+                starts.checked_add(patches)?.checked_add(sums)
             }
         }
     }
@@ -108,105 +184,210 @@ impl Conv2d {
     }
 
     fn run_integer(&self, memory: &mut Memory<'_>) -> Option<()> {
-        let kernels = memory.kernels.table();
         let input = codes(memory.input(self.input)?);
-        let weights = self.linear.codes(memory.body, memory.constants)?;
-        let (patches, sums) = memory.scratch.split_at_mut_checked(self.patches()?)?;
-        let (patches, sums) = (codes_mut(patches), words_mut::<i32>(sums)?);
-        let depth = self.depth();
+        let [starts, patches, _] = self.parts()?;
+        let (starts, rest) = memory.scratch.split_at_mut_checked(starts)?;
+        let (patches, sums) = rest.split_at_mut_checked(patches)?;
+        let (starts, patches) = (words_mut::<u32>(starts)?, codes_mut(patches));
+        let sums = words_mut::<i32>(sums)?;
+        let kernels = memory.kernels.table();
+        let expanded = self.linear.expanded(memory.constants)?;
+        let reading = self.reading(kernels.panel.step);
+        let (runs, run) = reading.runs();
+        let group_bytes = kernels.panel.count(self.outputs) * kernels.panel.bytes(self.depth());
+        let filters = self.geometry.output[2];
         for group in 0..self.groups {
-            let weights = weights.get(group * self.outputs * depth..)?;
-            let weights = weights.get(..self.outputs * depth)?;
+            let panels = expanded.get(group * group_bytes..)?;
             for first in (0..self.positions()).step_by(self.block().max(1)) {
                 let count = self.block().min(self.positions() - first);
-                let (rows, stride) = match self.in_place(input, first, count) {
-                    Some(rows) => (rows, self.inputs),
-                    None => {
-                        self.gather(input, group, first, count, patches)?;
-                        (&*patches, depth.next_multiple_of(STEP))
-                    }
+                let starts = starts.get_mut(..count * runs)?;
+                self.place(reading, input, group, first..first + count, starts, patches)?;
+                let gemm = Gemm {
+                    sources: [input, patches],
+                    starts,
+                    runs,
+                    run,
+                    panels,
+                    columns: self.outputs,
                 };
-                for (i, weights) in weights.chunks((COLUMNS * depth).max(1)).enumerate() {
-                    let product = Product {
-                        rows,
-                        stride,
-                        count,
-                        weights,
-                        depth,
-                    };
-                    (kernels.product_i8)(&product, sums)?;
-                    let channel = group * self.outputs + i * COLUMNS;
-                    self.finish(
-                        kernels,
-                        memory.constants,
-                        sums,
-                        (first, count),
-                        (channel, product.columns()),
-                        memory.output,
-                    )?;
+                let at = first * filters + group * self.outputs;
+                match self.linear.finish {
+                    Finish::Codes(codes) => {
+                        let out = codes_mut(memory.output).get_mut(at..)?;
+                        (kernels.gemm_i8)(&gemm, Out::Codes(codes, out, filters))?;
+                    }
+                    Finish::IntegerToFloat(min, max) | Finish::Float(min, max) => {
+                        (kernels.gemm_i8)(&gemm, Out::Sums(sums))?;
+                        let out = words_mut::<f32>(memory.output)?.get_mut(at..)?;
+                        let rows = out.chunks_mut(filters.max(1));
+                        for (out, sums) in rows.zip(chunks(sums, self.outputs)?).take(count) {
+                            let multipliers = kernels.panel.multipliers(panels, self.depth());
+                            finish_float(sums, multipliers, (min, max), out);
+                        }
+                    }
                 }
             }
         }
         Some(())
     }
 
-    /// The input itself as rows, where it has that form and enough codes after the last row.
-    fn in_place<'s>(&self, input: &'s [i8], first: usize, count: usize) -> Option<&'s [i8]> {
-        if !self.geometry.is_pointwise() || self.groups != 1 {
-            return None;
+    /// Finds where the runs of some output positions begin, and puts those together that do not lie in the
+    /// input as they are. Taps in the padding read the zero point.
+    #[inline(never)]
+    fn place(
+        &self,
+        reading: Reading,
+        input: &[i8],
+        group: usize,
+        positions: Range<usize>,
+        starts: &mut [u32],
+        patches: &mut [i8],
+    ) -> Option<()> {
+        let geometry = &self.geometry;
+        let (runs, _) = reading.runs();
+        if geometry.is_pointwise() && matches!(reading, Reading::Rows { .. }) {
+            for (start, position) in starts.iter_mut().zip(positions) {
+                *start = (position * geometry.input[2]) as u32;
+            }
+            return Some(());
         }
-        let rows = input.get(first * self.inputs..)?;
-        let need = (count - 1) * self.inputs + self.inputs.next_multiple_of(STEP);
-        (rows.len() >= need).then_some(rows)
+        // zero points first, since copies of patches may run over the end of the last
+        let zeros = self.patch().min(patches.len());
+        patches.get_mut(..zeros)?.fill(self.zero_point);
+        let (whole_rows, inside) = (geometry.inside(0), geometry.inside(1));
+        let mut at = positions.start;
+        while at < positions.end {
+            let (row, column) = row_and_column(at, geometry.output[1])?;
+            let end = geometry.output[1].min(column + (positions.end - at));
+            let whole = whole_rows.contains(&row) && self.is_row_together();
+            let together =
+                inside.contains(&column) && (whole || !matches!(reading, Reading::Patches { .. }));
+            let count = match together {
+                true => inside.end.min(end) - column,
+                false => 1,
+            };
+            let origin = [geometry.origin(0, row), geometry.origin(1, column)];
+            let number = at - positions.start;
+            let starts = starts.get_mut(number * runs..)?;
+            let starts = starts.get_mut(..count * runs)?;
+            match reading {
+                Reading::Patches { .. } if together => {
+                    let to = patches.get_mut((number + 1) * self.patch()..)?;
+                    self.gather_whole(input, origin, count, to)?;
+                    for (start, number) in starts.iter_mut().zip(number + 1..) {
+                        *start = GATHERED | (number * self.patch()) as u32;
+                    }
+                }
+                Reading::Patches { .. } => {
+                    let patch = (number + 1) * self.patch();
+                    for ky in 0..geometry.kernel[0] {
+                        let to = patch + ky * geometry.kernel[1] * self.inputs;
+                        self.gather(input, group, origin, ky, patches.get_mut(to..)?)?;
+                    }
+                    *starts.first_mut()? = GATHERED | patch as u32;
+                }
+                Reading::Rows { run, .. } if !inside.contains(&column) => {
+                    let patch = (number + 1) * self.patch();
+                    for (ky, start) in starts.iter_mut().enumerate() {
+                        let to = patch + ky * run;
+                        self.gather(input, group, origin, ky, patches.get_mut(to..)?)?;
+                        *start = GATHERED | to as u32;
+                    }
+                }
+                Reading::Rows { .. } => {
+                    let taps = (0..runs).map(|ky| [ky, 0]);
+                    self.place_taps(group, origin, taps, starts);
+                }
+                Reading::Taps { .. } => {
+                    self.place_taps(group, origin, geometry.window_taps(), starts);
+                }
+            }
+            at += count;
+        }
+        Some(())
     }
 
-    /// Copies the patches of some output positions into rows; the padding reads the zero point.
+    /// Where taps begin at output positions in a row from `origin` on, along which they move together.
+    fn place_taps(
+        &self,
+        group: usize,
+        origin: [isize; 2],
+        taps: impl ExactSizeIterator<Item = [usize; 2]>,
+        starts: &mut [u32],
+    ) {
+        let geometry = &self.geometry;
+        let channels = geometry.input[2];
+        let runs = taps.len().max(1);
+        for (index, tap) in taps.enumerate() {
+            let (mut start, step) = match geometry.pixel(origin, tap) {
+                Some(pixel) => (
+                    (pixel * channels + group * self.inputs) as u32,
+                    (geometry.stride[1] * channels) as u32,
+                ),
+                None => (GATHERED, 0),
+            };
+            for place in starts.iter_mut().skip(index).step_by(runs) {
+                *place = start;
+                start = start.wrapping_add(step);
+            }
+        }
+    }
+
+    /// Copies what lies under the windows of output positions in a row, which are all inside the input.
+    #[inline(never)]
+    fn gather_whole(
+        &self,
+        input: &[i8],
+        origin: [isize; 2],
+        count: usize,
+        to: &mut [i8],
+    ) -> Option<()> {
+        let geometry = &self.geometry;
+        let channels = geometry.input[2];
+        let first = geometry.pixel(origin, [0, 0])? * channels;
+        let next_row = geometry.dilation[0] * geometry.input[1] * channels;
+        let len = geometry.kernel[1] * self.inputs;
+        for position in 0..count {
+            let mut from = first + position * geometry.stride[1] * channels;
+            let mut at = position * self.patch();
+            for _ in 0..geometry.kernel[0] {
+                copy_over(to.get_mut(at..)?, input.get(from..)?, len)?;
+                (from, at) = (from + next_row, at + len);
+            }
+        }
+        Some(())
+    }
+
+    /// Copies what lies under one row of the window; what follows it in `to` may be overwritten.
+    #[inline(always)]
     fn gather(
         &self,
         input: &[i8],
         group: usize,
-        first: usize,
-        count: usize,
-        patches: &mut [i8],
+        origin: [isize; 2],
+        row: usize,
+        to: &mut [i8],
     ) -> Option<()> {
         let geometry = &self.geometry;
-        let stride = self.depth().next_multiple_of(STEP);
-        let [kernel_height, kernel_width] = geometry.kernel;
-        let row_len = kernel_width * self.inputs;
         let [_, width, channels] = geometry.input;
+        let taps = geometry.kernel[1];
+        let Some(y) = geometry.row(origin[0], row) else {
+            to.get_mut(..taps * self.inputs)?.fill(self.zero_point);
+            return Some(());
+        };
         // Where taps and channels are both contiguous in the input, a row of taps is one copy.
-        let contiguous = geometry.dilation[1] == 1 && self.groups == 1;
-        for (i, patch) in chunks_mut(patches, stride)?.take(count).enumerate() {
-            let [y, x] = self.origin(first + i)?;
-            let (rows, columns) = (geometry.taps(0, y), geometry.taps(1, x));
-            let whole = rows.len() == kernel_height && columns.len() == kernel_width;
-            if !whole {
-                patch.get_mut(..self.depth())?.fill(self.zero_point);
-            }
-            if columns.is_empty() {
-                continue;
-            }
-            for row in rows {
-                let y = (y + (row * geometry.dilation[0]) as isize) as usize;
-                let patch = patch.get_mut(row * row_len..)?.get_mut(..row_len)?;
-                let from = |column: usize| {
-                    let x = (x + (column * geometry.dilation[1]) as isize) as usize;
-                    (y * width + x) * channels + group * self.inputs
-                };
-                if contiguous {
-                    let at = from(columns.start);
-                    let len = columns.len() * self.inputs;
-                    let patch = patch
-                        .get_mut(columns.start * self.inputs..)?
-                        .get_mut(..len)?;
-                    copy(patch, input.get(at..)?.get(..len)?)?;
-                } else {
-                    for column in columns.clone() {
-                        let taps = input.get(from(column)..)?.get(..self.inputs)?;
-                        let patch = patch.get_mut(column * self.inputs..)?;
-                        copy(patch.get_mut(..self.inputs)?, taps)?;
-                    }
+        let whole = origin[1] >= 0 && origin[1] as usize + taps <= width;
+        if whole && self.is_row_together() {
+            let at = (y * width + origin[1] as usize) * channels;
+            return copy_over(to, input.get(at..)?, taps * self.inputs);
+        }
+        for (column, to) in chunks_mut(to, self.inputs)?.enumerate().take(taps) {
+            match geometry.pixel(origin, [row, column]) {
+                Some(pixel) => {
+                    let at = pixel * channels + group * self.inputs;
+                    copy(to, input.get(at..at + self.inputs)?)?;
                 }
+                None => to.fill(self.zero_point),
             }
         }
         Some(())
@@ -220,47 +401,11 @@ impl Conv2d {
         ])
     }
 
-    /// Turns sums of `(first, count)` positions and `(channel, columns)` channels into output.
-    fn finish(
-        &self,
-        kernels: &Table,
-        constants: &[u8],
-        sums: &[i32],
-        (first, count): (usize, usize),
-        (channel, columns): (usize, usize),
-        output: &mut [u8],
-    ) -> Option<()> {
-        let vectors = self.linear.vectors::<i32>(constants)?;
-        let bias = vectors.bias.get(channel..channel + columns)?;
-        let multiplier = vectors.multiplier.get(channel..channel + columns)?;
-        let filters = self.geometry.output[2];
-        let rows = chunks(sums, columns)?.take(count).enumerate();
-        match self.linear.finish {
-            Finish::Codes(codes) => {
-                let output = codes_mut(output);
-                for (i, sums) in rows {
-                    let at = (first + i) * filters + channel;
-                    let out = output.get_mut(at..at + columns)?;
-                    (kernels.finish_i8)(sums, bias, multiplier, codes, out);
-                }
-            }
-            Finish::IntegerToFloat(min, max) | Finish::Float(min, max) => {
-                let output = words_mut::<f32>(output)?;
-                for (i, sums) in rows {
-                    let at = (first + i) * filters + channel;
-                    let out = output.get_mut(at..at + columns)?;
-                    super::linear::finish_float(sums, bias, multiplier, (min, max), out);
-                }
-            }
-        }
-        Some(())
-    }
-
     fn run_float(&self, memory: &mut Memory<'_>, min: f32, max: f32) -> Option<()> {
         let kernels = memory.kernels.table();
         let input = words::<f32>(memory.input(self.input)?)?;
         let weights = self.linear.float_weights(memory.body, memory.constants)?;
-        let vectors = self.linear.vectors::<f32>(memory.constants)?;
+        let vectors = self.linear.vectors(memory.constants)?;
         let output = words_mut::<f32>(memory.output)?;
         let scratch = words_mut::<f32>(memory.scratch)?;
         let (patch, sums) = scratch.split_at_mut_checked(self.depth() * LANES)?;

@@ -1,9 +1,12 @@
-//! 2-D convolution of each channel with its own kernel. Taps in the padding are left out.
+//! 2-D convolution of each channel with its own kernel: along each row of output positions, while
+//! the taps move together.
 
-use super::bounds::chunks_mut;
+use super::bounds::{chunks, chunks_mut};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
+use crate::kernels::{Depthwise, GATHERED, Out};
+use crate::plan;
 use crate::quantize::clamp;
 use edgeprune_format::manifest::{self, Window};
 
@@ -38,61 +41,121 @@ impl DepthwiseConv2d {
         })
     }
 
+    fn channels(&self) -> usize {
+        self.geometry.output[2]
+    }
+
+    /// Most segments of a row along which taps move together: one, and a position each at the edges.
+    fn segments(&self) -> usize {
+        self.geometry.output[1] - self.geometry.inside(1).len() + 1
+    }
+
+    /// Bytes of the segments' counts and of the starts of their taps.
+    fn starts(&self) -> Option<[usize; 2]> {
+        let counts = self.segments().checked_mul(4)?;
+        let starts = counts.checked_mul(self.geometry.window())?;
+        Some([plan::aligned(counts)?, plan::aligned(starts)?])
+    }
+
+    /// Bytes of the zero points that taps in the padding read, as many as positions of a row reach.
+    fn zeros(&self) -> Option<usize> {
+        let steps = (self.geometry.output[1] - 1).checked_mul(self.geometry.stride[1])?;
+        plan::aligned(steps.checked_add(1)?.checked_mul(self.channels())?)
+    }
+
     pub(crate) fn scratch(&self) -> Option<usize> {
+        let [counts, starts] = self.starts()?;
+        let places = counts.checked_add(starts)?.checked_add(self.zeros()?)?;
         match self.linear.finish {
             Finish::Float(..) => Some(0),
-            _ => self.geometry.output[2].checked_mul(4),
+            Finish::Codes(_) => Some(places),
+            Finish::IntegerToFloat(..) => {
+                let sums = self.geometry.output[1].checked_mul(self.channels())?;
+                places.checked_add(sums.checked_mul(4)?)
+            }
         }
     }
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         match self.linear.finish {
-            Finish::Codes(range) => {
-                let kernels = memory.kernels.table();
-                let vectors = self.linear.vectors::<i32>(memory.constants)?;
-                self.run_integer(memory, |sums, output, at| {
-                    let out = codes_mut(output).get_mut(at..at + sums.len())?;
-                    (kernels.finish_i8)(sums, vectors.bias, vectors.multiplier, range, out);
-                    Some(())
-                })
-            }
-            Finish::IntegerToFloat(min, max) => {
-                let vectors = self.linear.vectors::<i32>(memory.constants)?;
-                self.run_integer(memory, |sums, output, at| {
-                    let out = words_mut::<f32>(output)?.get_mut(at..at + sums.len())?;
-                    finish_float(sums, vectors.bias, vectors.multiplier, (min, max), out);
-                    Some(())
-                })
-            }
             Finish::Float(min, max) => self.run_float(memory, min, max),
+            _ => self.run_integer(memory),
         }
     }
 
-    /// Gives the sums of each output position to `finish`, with the output and where in it.
-    fn run_integer(
-        &self,
-        memory: &mut Memory<'_>,
-        mut finish: impl FnMut(&[i32], &mut [u8], usize) -> Option<()>,
-    ) -> Option<()> {
-        let kernels = memory.kernels.table();
+    fn run_integer(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = codes(memory.input(self.input)?);
-        let weights = self.linear.codes(memory.body, memory.constants)?;
-        let channels = self.geometry.output[2];
-        let sums = words_mut::<i32>(memory.scratch)?.get_mut(..channels)?;
-        for position in 0..self.geometry.positions() {
-            let taps = self.geometry.taps_at(input, position)?;
-            sums.fill(0);
-            (kernels.depthwise_i8)(&taps, weights, self.zero_point, sums)?;
-            finish(sums, memory.output, position * channels)?;
+        let [counts, starts] = self.starts()?;
+        let (counts, rest) = memory.scratch.split_at_mut_checked(counts)?;
+        let (starts, rest) = rest.split_at_mut_checked(starts)?;
+        let (zeros, sums) = rest.split_at_mut_checked(self.zeros()?)?;
+        let (zeros, sums) = (codes_mut(zeros), words_mut::<i32>(sums)?);
+        let (counts, starts) = (words_mut::<u32>(counts)?, words_mut::<u32>(starts)?);
+        zeros.fill(self.zero_point);
+        let kernels = memory.kernels.table();
+        let expanded = self.linear.expanded(memory.constants)?;
+        let channels = self.channels();
+        let row_len = self.geometry.output[1] * channels;
+        for row in 0..self.geometry.output[0] {
+            let segments = self.place(row, starts, counts)?;
+            let depthwise = Depthwise {
+                sources: [input, zeros],
+                starts: starts.get(..segments * self.geometry.window())?,
+                counts: counts.get(..segments)?,
+                step: self.geometry.stride[1] * channels,
+                channels,
+                constants: expanded,
+            };
+            let out = row * row_len..(row + 1) * row_len;
+            match self.linear.finish {
+                Finish::Codes(range) => {
+                    let out = codes_mut(memory.output).get_mut(out)?;
+                    (kernels.depthwise_i8)(&depthwise, Out::Codes(range, out, channels))?;
+                }
+                Finish::IntegerToFloat(min, max) | Finish::Float(min, max) => {
+                    (kernels.depthwise_i8)(&depthwise, Out::Sums(sums))?;
+                    let out = words_mut::<f32>(memory.output)?.get_mut(out)?;
+                    for (out, sums) in chunks_mut(out, channels)?.zip(chunks(sums, channels)?) {
+                        finish_float(sums, depthwise.multipliers(), (min, max), out);
+                    }
+                }
+            }
         }
         Some(())
+    }
+
+    /// Divides a row of output positions into segments and finds where their taps begin; returns how many.
+    fn place(&self, row: usize, starts: &mut [u32], counts: &mut [u32]) -> Option<usize> {
+        let geometry = &self.geometry;
+        let inside = geometry.inside(1);
+        let segments = chunks_mut(starts, geometry.window())?.zip(counts);
+        let (mut column, mut number) = (0, 0);
+        for (starts, count) in segments {
+            if column == geometry.output[1] {
+                break;
+            }
+            *count = match inside.contains(&column) {
+                true => inside.len() as u32,
+                false => 1,
+            };
+            let origin = [geometry.origin(0, row), geometry.origin(1, column)];
+            for (start, tap) in starts.iter_mut().zip(geometry.window_taps()) {
+                *start = match geometry.pixel(origin, tap) {
+                    Some(pixel) => (pixel * self.channels()) as u32,
+                    None => GATHERED,
+                };
+            }
+            column += *count as usize;
+            number += 1;
+        }
+        Some(number)
     }
 
     fn run_float(&self, memory: &mut Memory<'_>, min: f32, max: f32) -> Option<()> {
         let kernels = memory.kernels.table();
         let input = words::<f32>(memory.input(self.input)?)?;
         let weights = self.linear.float_weights(memory.body, memory.constants)?;
-        let vectors = self.linear.vectors::<f32>(memory.constants)?;
+        let vectors = self.linear.vectors(memory.constants)?;
         let output = words_mut::<f32>(memory.output)?;
         let channels = self.geometry.output[2];
         for (position, out) in chunks_mut(output, channels)?.enumerate() {

@@ -2,40 +2,31 @@
 //!
 //! An integer layer computes `acc = sum(code * weight) + bias'`, where the expanded bias
 //! `bias' = bias - zero_point * sum(weight)` (clamped to +-2^30) makes padding taps that read the
-//! zero point count as zero. A depthwise layer leaves those taps out and computes
-//! `acc = sum((code - zero_point) * weight) + bias` instead. Then `requantize(acc, (input * weight) / output)`, or, for an `F32`
-//! output, `f32(acc) * (input * weight)` and the activation. A float layer computes
+//! zero point count as zero. Then `requantize(acc, (input * weight) / output)`, or, for an `F32` output, `f32(acc) * (input * weight)` and the activation. A float layer computes
 //! `sum(x * w) * weight_scale + bias` and the activation, the sum in order of `kh, kw, ic` from
 //! 0, one multiplication and one addition each; the scale is 1 for `F32` weights.
 
-use super::{Activation, Checked, Context, Element, Place, Region, codes, valid_scale, words};
-use crate::kernels::FloatWeights;
-use crate::plan;
+use super::{Activation, Checked, Context, Element, Expansion, OUTSIDE, Place, Region};
+use super::{blob, codes, constant_place, valid_scale, words, words_mut};
+use crate::kernels::{Depthwise, FloatWeights, Panel, most_bytes};
+use crate::plan::aligned;
 use crate::quantize::{Codes, bf16, clamp, multiplier};
 use edgeprune_format::ALIGNMENT;
-use edgeprune_format::manifest::{self, DType, Encoding, Quantization, Storage, Tensor};
+use edgeprune_format::manifest::{self, DType, Encoding, Quantization, Tensor, TensorId};
 
 /// Bound of an expanded bias.
 const MAX_BIAS: i64 = 1 << 30;
 
+/// Longest sum: with a bias of 2^30 it stays within an `i32`, since products are below 2^14.
+const MAX_DEPTH: usize = (1 << 16) - 1;
+
 /// How weights are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// `[channel][depth]`.
-    Rows,
+    /// `[channel][depth]`, in groups of channels that share inputs.
+    Rows { groups: usize },
     /// `[depth][channel]`: depthwise.
     Columns,
-}
-
-impl Layout {
-    /// Longest sum that, with a bias of 2^30, stays within an `i32`: products are below 2^14, and
-    /// below 2^15 in depthwise layers.
-    fn max_depth(self) -> usize {
-        match self {
-            Self::Rows => (1 << 16) - 1,
-            Self::Columns => (1 << 15) - 1,
-        }
-    }
 }
 
 /// What follows the sum.
@@ -52,6 +43,8 @@ pub(crate) enum Finish {
 /// The constants of a linear operator, checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Linear {
+    id: TensorId,
+    /// As stored.
     weights: Place,
     weight_dtype: DType,
     layout: Layout,
@@ -62,8 +55,9 @@ pub(crate) struct Linear {
     input: Element,
     output: Element,
     pub(crate) finish: Finish,
-    /// Expanded biases, then multipliers.
-    vectors: Region,
+    /// What kernels read: for an integer layer its constants in the set's layout, for a float layer biases,
+    /// multipliers and, where they are entropy-coded, weights.
+    expanded: Region,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,9 +75,9 @@ enum Scales {
     F32(Region),
 }
 
-/// Expanded biases and multipliers, one of each per output channel.
-pub(crate) struct Vectors<'s, T> {
-    pub(crate) bias: &'s [T],
+/// Biases and multipliers of a float layer, one of each per output channel.
+pub(crate) struct Vectors<'s> {
+    pub(crate) bias: &'s [f32],
     pub(crate) multiplier: &'s [f32],
 }
 
@@ -103,7 +97,7 @@ impl Linear {
             return Err("weights of a shape that does not fit");
         }
         let depth = weights.elements().ok_or("weights that are too large")? / channels.max(1);
-        if depth == 0 || depth > layout.max_depth() {
+        if depth == 0 || depth > MAX_DEPTH {
             return Err("too many products in a sum");
         }
         let bounds = linear.activation.bounds();
@@ -124,8 +118,8 @@ impl Linear {
             (Element::I8 { .. }, _, _) => return Err("an I8 input takes I8 weights"),
             _ => return Err("an F32 input gives an F32 output, with I8 or F32 weights"),
         };
-        let place = constant_place(cx, linear.weights, &weights)?;
-        if let (DType::I8, Place::Body(region)) = (weights.dtype, place)
+        let place = constant_place(&weights)?;
+        if let (DType::I8, Place::Raw(region)) = (weights.dtype, place)
             && region.offset % ALIGNMENT != 0
         {
             return Err("raw weights that are not aligned");
@@ -134,7 +128,20 @@ impl Linear {
             Some(id) => Some(bias(&cx.tensor(id)?, input.element, channels)?),
             None => None,
         };
+        let expanded = match (finish, layout) {
+            (Finish::Float(..), _) => {
+                let vectors = aligned(4 * channels).and_then(|bytes| bytes.checked_mul(2));
+                let codes = match place {
+                    Place::Raw(_) => 0,
+                    Place::Coded(_) => channels * depth,
+                };
+                vectors.and_then(|bytes| bytes.checked_add(codes))
+            }
+            (_, Layout::Rows { groups }) => most_bytes(groups, channels / groups.max(1), depth),
+            (_, Layout::Columns) => Depthwise::constants(depth, channels),
+        };
         Ok(Self {
+            id: linear.weights,
             weights: place,
             weight_dtype: weights.dtype,
             layout,
@@ -145,16 +152,16 @@ impl Linear {
             input: input.element,
             output: output.element,
             finish,
-            vectors: Region {
+            expanded: Region {
                 offset: cx.constants,
-                len: plan::vectors_bytes(channels).ok_or("too many channels")?,
+                len: expanded.ok_or("constants that are too large")?,
             },
         })
     }
 
     /// Bytes of constants that this node takes.
     pub(crate) fn constants(&self) -> usize {
-        self.vectors.len
+        self.expanded.len
     }
 
     /// Checks the scales, which are in the body.
@@ -190,48 +197,94 @@ impl Linear {
         }
     }
 
-    /// Whether every weight of an integer layer is at least -127, which kernels rely on.
-    pub(crate) fn has_symmetric_weights(&self, body: &[u8], decoded: &[u8]) -> bool {
+    /// Writes what kernels read into `own`, the node's constants.
+    pub(crate) fn expand(&self, body: &[u8], panel: Panel, own: &mut [u8]) -> Expansion {
         match self.input {
-            Element::F32 => true,
-            Element::I8 { .. } => self
-                .codes(body, decoded)
-                .is_some_and(|weights| weights.iter().all(|&weight| weight != i8::MIN)),
+            Element::F32 => self.expand_float(body, own),
+            Element::I8 { zero_point, .. } => {
+                let place = self.channels(panel);
+                own.fill(0);
+                self.place_weights(body, place, own)?;
+                for channel in 0..self.channels {
+                    let constants = self.channel_constants(body, channel, zero_point, place, own);
+                    constants.ok_or(OUTSIDE)?;
+                }
+                Ok(())
+            }
         }
     }
 
-    /// Writes the expanded biases and the multipliers. `decoded` holds the decoded constants.
-    pub(crate) fn expand(&self, body: &[u8], decoded: &[u8], vectors: &mut [u8]) -> Option<()> {
-        let (biases, multipliers) = vectors.split_at_mut_checked(self.vectors.len / 2)?;
-        let multipliers = super::words_mut::<f32>(multipliers)?;
-        for (channel, multiplier) in multipliers.iter_mut().enumerate().take(self.channels) {
-            *multiplier = self.multiplier(self.scale(body, channel)?);
-        }
-        match self.input {
-            Element::I8 { zero_point, .. } => {
-                let weights = codes(self.weights.of(body, decoded)?);
-                let biases = super::words_mut::<i32>(biases)?;
-                for (channel, expanded) in biases.iter_mut().enumerate().take(self.channels) {
-                    let bias = self.integer_bias(body, channel)?;
-                    let fold = match self.layout {
-                        Layout::Rows => i64::from(zero_point) * self.weight_sum(weights, channel),
-                        Layout::Columns => 0,
-                    };
-                    let total = bias - fold;
-                    *expanded = total.clamp(-MAX_BIAS, MAX_BIAS) as i32;
+    /// Writes each code to its place, and the sum of each channel's codes where its bias will be.
+    fn place_weights(&self, body: &[u8], place: Channels, own: &mut [u8]) -> Expansion {
+        let (mut at, mut symmetric, mut inside) = (0, true, true);
+        self.weights
+            .read(self.id, self.channels * self.depth, body, |codes| {
+                symmetric &= codes.iter().all(|&code| code != i8::MIN);
+                inside &= match place {
+                    Channels::Panels {
+                        panel,
+                        depth,
+                        group,
+                    } => place_rows(panel, (depth, group), at, codes, own),
+                    Channels::Columns(channels) => place_columns(channels, at, codes, own),
                 }
-            }
-            Element::F32 => {
-                let biases = super::words_mut::<f32>(biases)?;
-                for (channel, expanded) in biases.iter_mut().enumerate().take(self.channels) {
-                    *expanded = match self.bias {
-                        Some((region, _)) => f32::from_le_bytes(element(region, body, channel)?),
-                        None => 0.0,
-                    };
-                }
-            }
+                .is_some();
+                at += codes.len();
+            })?;
+        match (symmetric, inside) {
+            (false, _) => Err("a weight of -128: codes go from -127 to 127".into()),
+            (_, false) => Err("constants outside the arena".into()),
+            _ => Ok(()),
         }
+    }
+
+    /// Turns a channel's sum of codes into its expanded bias, and writes its multiplier.
+    fn channel_constants(
+        &self,
+        body: &[u8],
+        channel: usize,
+        zero_point: i8,
+        place: Channels,
+        own: &mut [u8],
+    ) -> Option<()> {
+        let [bias, multiplier] = place.head(channel);
+        let bias: &mut [u8; 4] = own.get_mut(bias..)?.first_chunk_mut()?;
+        let sum = i32::from_le_bytes(*bias);
+        let total = self.integer_bias(body, channel)? - i64::from(zero_point) * i64::from(sum);
+        let total = total.clamp(-MAX_BIAS, MAX_BIAS) as i32;
+        *bias = total
+            .wrapping_sub(place.offset().wrapping_mul(sum))
+            .to_le_bytes();
+        let value = self.multiplier(self.scale(body, channel)?);
+        *own.get_mut(multiplier..)?.first_chunk_mut()? = value.to_le_bytes();
         Some(())
+    }
+
+    fn expand_float(&self, body: &[u8], own: &mut [u8]) -> Expansion {
+        let short = "constants outside the arena";
+        let (vectors, weights) = own
+            .split_at_mut_checked(self.vectors_bytes())
+            .ok_or(short)?;
+        let (biases, multipliers) = vectors.split_at_mut(self.vectors_bytes() / 2);
+        let biases = words_mut::<f32>(biases).ok_or(short)?;
+        let multipliers = words_mut::<f32>(multipliers).ok_or(short)?;
+        let vectors = biases.iter_mut().zip(multipliers).enumerate();
+        for (channel, (bias, multiplier)) in vectors.take(self.channels) {
+            *bias = match self.bias {
+                Some((region, _)) => element(region, body, channel).map(f32::from_le_bytes),
+                None => Some(0.0),
+            }
+            .ok_or(OUTSIDE)?;
+            *multiplier = self.multiplier(self.scale(body, channel).ok_or(OUTSIDE)?);
+        }
+        match self.weights {
+            Place::Raw(_) => Ok(()),
+            Place::Coded(_) => self.weights.copy(self.id, body, weights),
+        }
+    }
+
+    fn vectors_bytes(&self) -> usize {
+        2 * (4 * self.channels).next_multiple_of(ALIGNMENT)
     }
 
     fn integer_bias(&self, body: &[u8], channel: usize) -> Option<i64> {
@@ -244,15 +297,20 @@ impl Linear {
         })
     }
 
-    fn weight_sum(&self, weights: &[i8], channel: usize) -> i64 {
-        let from = weights.get(channel * self.depth..).unwrap_or_default();
-        let row = from.iter().take(self.depth);
-        row.map(|&weight| i64::from(weight)).sum()
+    fn channels(&self, panel: Panel) -> Channels {
+        match self.layout {
+            Layout::Rows { groups } => Channels::Panels {
+                panel,
+                depth: self.depth,
+                group: self.channels / groups.max(1),
+            },
+            Layout::Columns => Channels::Columns(self.channels),
+        }
     }
 
-    /// The codes of the weights.
-    pub(crate) fn codes<'s>(&self, body: &'s [u8], constants: &'s [u8]) -> Option<&'s [i8]> {
-        self.weights.of(body, constants).map(codes)
+    /// What an integer layer's kernels read.
+    pub(crate) fn expanded<'s>(&self, constants: &'s [u8]) -> Option<&'s [u8]> {
+        self.expanded.of(constants)
     }
 
     /// The weights of a float layer.
@@ -261,22 +319,20 @@ impl Linear {
         body: &'s [u8],
         constants: &'s [u8],
     ) -> Option<FloatWeights<'s>> {
-        let bytes = self.weights.of(body, constants)?;
+        let bytes = match self.weights {
+            Place::Raw(region) => region.of(body)?,
+            Place::Coded(_) => self.expanded.of(constants)?.get(self.vectors_bytes()..)?,
+        };
         Some(match self.weight_dtype {
             DType::I8 => FloatWeights::Codes(codes(bytes)),
-            _ => FloatWeights::Floats(words(bytes)?),
+            _ => FloatWeights::Floats(bytes.as_chunks().0),
         })
     }
 
-    /// Expanded biases and multipliers.
-    pub(crate) fn vectors<'s, T: bytemuck::AnyBitPattern>(
-        &self,
-        constants: &'s [u8],
-    ) -> Option<Vectors<'s, T>> {
-        let (bias, multiplier) = self
-            .vectors
-            .of(constants)?
-            .split_at_checked(self.vectors.len / 2)?;
+    /// Biases and multipliers of a float layer.
+    pub(crate) fn vectors<'s>(&self, constants: &'s [u8]) -> Option<Vectors<'s>> {
+        let vectors = self.expanded.of(constants)?.get(..self.vectors_bytes())?;
+        let (bias, multiplier) = vectors.split_at_checked(self.vectors_bytes() / 2)?;
         Some(Vectors {
             bias: words(bias)?.get(..self.channels)?,
             multiplier: words(multiplier)?.get(..self.channels)?,
@@ -284,41 +340,102 @@ impl Linear {
     }
 }
 
+/// Where an integer layer's constants are for its kernels.
+#[derive(Clone, Copy)]
+enum Channels {
+    /// `group` output channels of `depth` codes share inputs; each group has its own panels.
+    Panels {
+        panel: Panel,
+        depth: usize,
+        group: usize,
+    },
+    Columns(usize),
+}
+
+impl Channels {
+    /// Where the bias and the multiplier of an output channel are.
+    fn head(self, channel: usize) -> [usize; 2] {
+        match self {
+            Self::Panels {
+                panel,
+                depth,
+                group,
+            } => {
+                let (start, column) = panel_of(panel, (depth, group), channel);
+                [0, panel.columns].map(|row| start + 4 * (row + column))
+            }
+            Self::Columns(channels) => [0, channels].map(|row| 4 * (row + channel)),
+        }
+    }
+
+    fn offset(self) -> i32 {
+        match self {
+            Self::Panels { panel, .. } => panel.offset,
+            Self::Columns(_) => 0,
+        }
+    }
+}
+
+/// Where the panel of an output channel begins, and its column there.
+fn panel_of(panel: Panel, (depth, group): (usize, usize), channel: usize) -> (usize, usize) {
+    let (before, channel) = (channel / group, channel % group);
+    let index = before * panel.count(group) + channel / panel.columns;
+    (index * panel.bytes(depth), channel % panel.columns)
+}
+
+/// Places codes of rows, the first of which is number `at` of all.
+fn place_rows(
+    panel: Panel,
+    shape: (usize, usize),
+    mut at: usize,
+    mut codes: &[i8],
+    own: &mut [u8],
+) -> Option<()> {
+    let (depth, _) = shape;
+    while !codes.is_empty() {
+        let (channel, mut k) = (at / depth, at % depth);
+        let (row, rest) = codes.split_at(codes.len().min(depth - k));
+        let (start, column) = panel_of(panel, shape, channel);
+        let own = own.get_mut(start..)?;
+        add_to(
+            own,
+            4 * column,
+            row.iter().map(|&code| i32::from(code)).sum(),
+        )?;
+        at += row.len();
+        codes = rest;
+        let mut row = row;
+        while !row.is_empty() {
+            let (step, rest) = row.split_at(row.len().min(panel.step - k % panel.step));
+            let to = own
+                .get_mut(panel.code(column, k)..)?
+                .get_mut(..step.len())?;
+            super::codes_mut(to).copy_from_slice(step);
+            k += step.len();
+            row = rest;
+        }
+    }
+    Some(())
+}
+
+/// Places codes of taps, the first of which is number `at` of all.
+fn place_columns(channels: usize, at: usize, codes: &[i8], own: &mut [u8]) -> Option<()> {
+    let to = own.get_mut(8 * channels + at..)?.get_mut(..codes.len())?;
+    super::codes_mut(to).copy_from_slice(codes);
+    for (i, &code) in codes.iter().enumerate() {
+        add_to(own, 4 * ((at + i) % channels), i32::from(code))?;
+    }
+    Some(())
+}
+
+fn add_to(bytes: &mut [u8], at: usize, value: i32) -> Option<()> {
+    let sum: &mut [u8; 4] = bytes.get_mut(at..)?.first_chunk_mut()?;
+    *sum = i32::from_le_bytes(*sum).wrapping_add(value).to_le_bytes();
+    Some(())
+}
+
 fn element<const N: usize>(region: Region, body: &[u8], index: usize) -> Option<[u8; N]> {
     region.of(body)?.get(index * N..)?.first_chunk().copied()
-}
-
-/// The stored bytes of a constant.
-pub(crate) fn blob(tensor: &Tensor) -> Checked<(Region, Encoding)> {
-    match tensor.storage {
-        Storage::Blob {
-            offset,
-            len,
-            encoding,
-        } => Ok((
-            Region {
-                offset: offset as usize,
-                len: len as usize,
-            },
-            encoding,
-        )),
-        Storage::Arena { .. } => Err("an activation where a constant belongs"),
-    }
-}
-
-/// Where the elements of a constant of codes or floats can be read.
-pub(crate) fn constant_place(
-    cx: &Context<'_, '_>,
-    id: manifest::TensorId,
-    tensor: &Tensor,
-) -> Checked<Place> {
-    match blob(tensor)? {
-        (region, Encoding::Raw) => Ok(Place::Body(region)),
-        (_, Encoding::Rans) if tensor.dtype == DType::I8 => {
-            Ok(Place::Constants(plan::decoded_region(cx.manifest, id)?))
-        }
-        (_, Encoding::Rans) => Err("an entropy-coded constant that is not I8"),
-    }
 }
 
 /// A constant vector that is read in place.
@@ -367,15 +484,14 @@ fn scales(cx: &Context<'_, '_>, weights: &Tensor, channels: usize) -> Checked<Sc
     }
 }
 
-/// One row of float output from integer sums: `f32(sum + bias) * multiplier`, clamped.
+/// What follows the sums of an output position that goes on in floats: `f32(sum) * multiplier`, clamped.
 pub(crate) fn finish_float(
     sums: &[i32],
-    bias: &[i32],
-    multiplier: &[f32],
+    multipliers: impl Iterator<Item = f32>,
     (min, max): (f32, f32),
     out: &mut [f32],
 ) {
-    for (((out, sum), bias), multiplier) in out.iter_mut().zip(sums).zip(bias).zip(multiplier) {
-        *out = clamp(sum.wrapping_add(*bias) as f32 * multiplier, min, max);
+    for ((out, &sum), multiplier) in out.iter_mut().zip(sums).zip(multipliers) {
+        *out = clamp(sum as f32 * multiplier, min, max);
     }
 }

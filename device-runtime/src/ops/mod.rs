@@ -22,11 +22,11 @@ mod transpose;
 mod unary;
 mod window;
 
-use crate::kernels::KernelSet;
-use edgeprune_format::ALIGNMENT;
+use crate::kernels::{KernelSet, Panel};
 use edgeprune_format::manifest::{
-    DType, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor, TensorId,
+    DType, Encoding, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor, TensorId,
 };
+use edgeprune_format::{ALIGNMENT, FormatError, rans};
 use heapless::Vec;
 use linear::Linear;
 
@@ -148,21 +148,90 @@ pub(crate) fn valid_scale(scale: f32) -> Checked<f32> {
     }
 }
 
-/// Where a constant's bytes are.
+/// How the elements of a constant are stored in the package's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In the package body.
-    Body(Region),
-    /// Decoded into the constants part of the arena.
-    Constants(Region),
+    /// As they are.
+    Raw(Region),
+    /// Entropy-coded.
+    Coded(Region),
 }
 
 impl Place {
-    pub(crate) fn of<'s>(self, body: &'s [u8], constants: &'s [u8]) -> Option<&'s [u8]> {
+    /// Gives the elements of the constant `id`, single bytes, to `sink`, in order, some at a time.
+    fn read(
+        self,
+        id: TensorId,
+        elements: usize,
+        body: &[u8],
+        mut sink: impl FnMut(&[i8]),
+    ) -> Expansion {
         match self {
-            Self::Body(region) => region.of(body),
-            Self::Constants(region) => region.of(constants),
+            Self::Raw(region) => sink(codes(region.of(body).ok_or(OUTSIDE)?)),
+            Self::Coded(region) => {
+                rans::decode_with(region.of(body).ok_or(OUTSIDE)?, elements, sink)
+                    .map_err(|error| Fault::Stream(id, error))?;
+            }
         }
+        Ok(())
+    }
+
+    /// Copies the elements of the constant `id`, single bytes.
+    fn copy(self, id: TensorId, body: &[u8], to: &mut [u8]) -> Expansion {
+        let (elements, mut at) = (to.len(), 0);
+        self.read(id, elements, body, |codes| {
+            if let Some(to) = to.get_mut(at..at + codes.len()) {
+                codes_mut(to).copy_from_slice(codes);
+            }
+            at += codes.len();
+        })
+    }
+}
+
+const OUTSIDE: &str = "constants outside the package";
+
+/// Whether a node's constants could be expanded.
+pub(crate) type Expansion = Result<(), Fault>;
+
+/// Why not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// A constant that does not decode.
+    Stream(TensorId, FormatError),
+    /// What is wrong.
+    What(&'static str),
+}
+
+impl From<&'static str> for Fault {
+    fn from(what: &'static str) -> Self {
+        Self::What(what)
+    }
+}
+
+/// The stored bytes of a constant.
+fn blob(tensor: &Tensor) -> Checked<(Region, Encoding)> {
+    match tensor.storage {
+        Storage::Blob {
+            offset,
+            len,
+            encoding,
+        } => Ok((
+            Region {
+                offset: offset as usize,
+                len: len as usize,
+            },
+            encoding,
+        )),
+        Storage::Arena { .. } => Err("an activation where a constant belongs"),
+    }
+}
+
+/// Where the elements of a constant of codes or floats are.
+fn constant_place(tensor: &Tensor) -> Checked<Place> {
+    match blob(tensor)? {
+        (region, Encoding::Raw) => Ok(Place::Raw(region)),
+        (region, Encoding::Rans) if tensor.dtype == DType::I8 => Ok(Place::Coded(region)),
+        (_, Encoding::Rans) => Err("an entropy-coded constant that is not I8"),
     }
 }
 
@@ -280,6 +349,24 @@ impl Step {
             output_element,
             kernel: Prepared::new(cx)?,
         })
+    }
+
+    /// Bytes of constants that the node keeps for its runs.
+    pub(crate) fn constants(&self) -> usize {
+        match &self.kernel {
+            Prepared::Table(op) => op.constants(),
+            _ => self.linear().map_or(0, Linear::constants),
+        }
+    }
+
+    /// Writes the constants, for kernels that read them in these panels.
+    pub(crate) fn expand(&self, body: &[u8], panel: Panel, own: &mut [u8]) -> Expansion {
+        match &self.kernel {
+            Prepared::Table(op) => op.expand(body, own),
+            _ => self
+                .linear()
+                .map_or(Ok(()), |linear| linear.expand(body, panel, own)),
+        }
     }
 
     /// The weights and their scales, if the operator has any.

@@ -1,14 +1,18 @@
 //! Any element-wise function of codes, as a table of 256 codes.
 
-use super::linear::constant_place;
-use super::{Checked, Context, Element, Memory, Place, Region, codes, codes_mut};
+use super::{Checked, Context, Element, Expansion, Memory, Place, Region};
+use super::{codes, codes_mut, constant_place};
 use edgeprune_format::manifest::{DType, Quantization, TensorId};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
+    id: TensorId,
     table: Place,
+    expanded: Region,
     input: Region,
 }
+
+const BYTES: usize = 256;
 
 impl Table {
     pub(crate) fn prepare(cx: &Context<'_, '_>, table: TensorId) -> Checked<Self> {
@@ -21,20 +25,42 @@ impl Table {
         };
         let tensor = cx.tensor(table)?;
         let valid = tensor.dtype == DType::I8
-            && tensor.elements() == Some(256)
+            && tensor.elements() == Some(BYTES)
             && tensor.quantization == Quantization::None;
         if !valid {
             return Err("a table has 256 I8 elements without quantization");
         }
         Ok(Self {
-            table: constant_place(cx, table, &tensor)?,
+            id: table,
+            table: constant_place(&tensor)?,
+            expanded: Region {
+                offset: cx.constants,
+                len: BYTES,
+            },
             input: input.region,
         })
     }
 
+    pub(crate) fn constants(&self) -> usize {
+        match self.table {
+            Place::Raw(_) => 0,
+            Place::Coded(_) => BYTES,
+        }
+    }
+
+    pub(crate) fn expand(&self, body: &[u8], own: &mut [u8]) -> Expansion {
+        match self.table {
+            Place::Raw(_) => Ok(()),
+            Place::Coded(_) => self.table.copy(self.id, body, own),
+        }
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
-        let table: &[i8; 256] =
-            codes(self.table.of(memory.body, memory.constants)?).first_chunk()?;
+        let table = match self.table {
+            Place::Raw(region) => region.of(memory.body)?,
+            Place::Coded(_) => self.expanded.of(memory.constants)?,
+        };
+        let table: &[i8; BYTES] = codes(table).first_chunk()?;
         let input = codes(memory.input(self.input)?);
         for (out, &code) in codes_mut(memory.output).iter_mut().zip(input) {
             // flipping the sign bit adds 128

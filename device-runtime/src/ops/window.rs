@@ -14,7 +14,7 @@ pub(crate) struct Geometry {
     /// Height, width, channels of the output.
     pub(crate) output: [usize; 3],
     pub(crate) kernel: [usize; 2],
-    stride: [usize; 2],
+    pub(crate) stride: [usize; 2],
     pub(crate) dilation: [usize; 2],
     pad: [usize; 2],
 }
@@ -74,9 +74,39 @@ impl Geometry {
         first..end.max(first)
     }
 
-    /// Number of output positions.
-    pub(crate) fn positions(&self) -> usize {
-        self.output[0] * self.output[1]
+    /// The output positions along an axis whose taps all lie inside the input.
+    pub(crate) fn inside(&self, axis: usize) -> Range<usize> {
+        let stride = self.stride[axis].max(1);
+        let reach = (self.kernel[axis] - 1) * self.dilation[axis];
+        let first = self.pad[axis].div_ceil(stride);
+        let end = match (self.input[axis] + self.pad[axis]).checked_sub(reach + 1) {
+            Some(last) => last / stride + 1,
+            None => 0,
+        };
+        first..end.min(self.output[axis]).max(first)
+    }
+
+    /// The input's row under a row of the window that begins at `origin`; none in the padding.
+    #[inline(always)]
+    pub(crate) fn row(&self, origin: isize, tap: usize) -> Option<usize> {
+        let at = origin + (tap * self.dilation[0]) as isize;
+        usize::try_from(at).ok().filter(|&at| at < self.input[0])
+    }
+
+    /// Rows and columns of the window's taps.
+    pub(crate) fn window_taps(&self) -> impl ExactSizeIterator<Item = [usize; 2]> + use<> {
+        let width = self.kernel[1].max(1);
+        (0..self.window()).map(move |tap| [tap / width, tap % width])
+    }
+
+    /// The input's pixel under a tap of the window that begins at `origin`; none in the padding.
+    #[inline(always)]
+    pub(crate) fn pixel(&self, origin: [isize; 2], tap: [usize; 2]) -> Option<usize> {
+        let along = |axis: usize| {
+            let at = origin[axis] + (tap[axis] * self.dilation[axis]) as isize;
+            usize::try_from(at).ok().filter(|&at| at < self.input[axis])
+        };
+        Some(along(0)? * self.input[1] + along(1)?)
     }
 
     /// Number of taps of the window, inside the input or not.

@@ -7,7 +7,7 @@ use edgeprune_format::manifest::{
     Quantization, Shape, TensorId,
 };
 use edgeprune_format::{Container, Manifest};
-use edgeprune_runtime::{Arena as Memory, KernelSet, Package, Session, plan};
+use edgeprune_runtime::{Arena as Memory, DEFAULT_NODES, KernelSet, Package, Session, plan};
 
 /// Pseudo-random numbers (xorshift).
 pub(crate) struct Random(u64);
@@ -200,8 +200,8 @@ pub(crate) fn run(package: &[u8], inputs: &[&[u8]]) -> Vec<u8> {
         let mut memory = Memory::new(package.arena_bytes());
         // memory that a kernel must not depend on
         memory.bytes_mut().fill(0xa5);
-        let mut session = Session::new(&package, memory.bytes_mut()).unwrap();
-        session.set_kernels(kernels);
+        let arena = memory.bytes_mut();
+        let mut session = Session::<DEFAULT_NODES>::with_kernels(&package, arena, kernels).unwrap();
         for (i, input) in inputs.iter().enumerate() {
             session.input(i).unwrap().copy_from_slice(input);
         }

@@ -1,5 +1,5 @@
-//! Checks that the runtime builds where there is no operating system: by rustup's targets, or by
-//! compiling `core` from the distribution's source.
+//! Checks of the runtime for boards: that it builds where there is no operating system, by rustup's targets or by
+//! compiling `core` from the distribution's source, and that its kernels are right on an emulated core.
 
 use crate::setup::cross_compiler;
 use crate::shell::{Failure, Step};
@@ -8,6 +8,7 @@ use std::path::Path;
 const RUNTIME: &str = "edgeprune-runtime";
 const BARE: [&str; 2] = ["aarch64-unknown-none", "thumbv7em-none-eabihf"];
 const LINUX: &str = "aarch64-unknown-linux-gnu";
+const LINKER: &str = "aarch64-linux-gnu-gcc";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/core";
 /// Apart from the rest: another compiler would invalidate it.
@@ -19,6 +20,26 @@ enum Way {
     Ready(&'static str),
     /// The distribution's compiler can compile `core` from its source.
     FromSource,
+}
+
+/// Runs the runtime's tests of operators on an emulated core that has every set of kernels.
+pub(crate) fn emulated_tests() -> Result<(), Failure> {
+    let rustc = cross_compiler().ok_or_else(no_compiler)?;
+    Step::cargo(["test", "--release", "-p", RUNTIME, "--features", "std"])
+        .args(["--test", "linear", "--test", "operators"])
+        .args(["--target", LINUX, "--target-dir", FOLDER])
+        .env("RUSTC", rustc)
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER)
+        .env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
+            "qemu-aarch64 -cpu max",
+        )
+        .run()
+}
+
+fn no_compiler() -> Failure {
+    Failure(format!("no compiler for {LINUX}: run `cargo xtask setup`"))
 }
 
 /// The triples for which there is no way.
@@ -33,12 +54,8 @@ pub(crate) fn check() -> Result<(), Failure> {
     for triple in BARE {
         build(triple)?;
     }
-    match cross_compiler() {
-        Some(rustc) => runtime(LINUX).env("RUSTC", rustc).run(),
-        None => Err(Failure(format!(
-            "no compiler for {LINUX}: run `cargo xtask setup`"
-        ))),
-    }
+    let rustc = cross_compiler().ok_or_else(no_compiler)?;
+    runtime(LINUX).env("RUSTC", rustc).run()
 }
 
 fn build(triple: &str) -> Result<(), Failure> {

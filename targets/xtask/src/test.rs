@@ -11,6 +11,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         .args(["--", "-D", "warnings"])
         .run()?;
     Step::cargo(["test", "--release", "--workspace"]).run()?;
+    bare::emulated_tests()?;
     eprintln!("all checks passed");
     Ok(())
 }

@@ -35,6 +35,7 @@ mod encode;
 mod models;
 
 use crate::FormatError;
+use core::ops::Range;
 #[cfg(feature = "encode")]
 pub use encode::{coded_len, encode};
 #[cfg(feature = "encode")]
@@ -53,6 +54,8 @@ pub const MAX_MODELS: usize = 8;
 /// Greatest order of the code of the frequencies.
 const MAX_ORDER: u8 = 7;
 
+/// Elements that are decoded at a time.
+const BUFFER: usize = 512;
 const SLOTS: usize = 1 << MAX_SCALE_BITS;
 
 /// Decodes a stream into `out`, whose length is the number of elements.
@@ -60,14 +63,34 @@ const SLOTS: usize = 1 << MAX_SCALE_BITS;
 /// # Errors
 /// [`FormatError::Stream`] if the stream is malformed; `out` then holds garbage.
 pub fn decode(stream: &[u8], out: &mut [i8]) -> Result<(), FormatError> {
+    let mut rest = &mut *out;
+    decode_with(stream, rest.len(), |decoded| {
+        if let Some((head, tail)) = core::mem::take(&mut rest).split_at_mut_checked(decoded.len()) {
+            head.copy_from_slice(decoded);
+            rest = tail;
+        }
+    })
+}
+
+/// Decodes a stream of `elements`, which `sink` gets in order, some at a time.
+///
+/// # Errors
+/// [`FormatError::Stream`] if the stream is malformed; what `sink` got is then garbage.
+pub fn decode_with(
+    stream: &[u8],
+    elements: usize,
+    mut sink: impl FnMut(&[i8]),
+) -> Result<(), FormatError> {
     let mut models = [const { Model::EMPTY }; MAX_MODELS];
-    let (decoder, mut payload) = Decoder::new(stream, out.len(), &mut models)?;
-    let restarts = out.len().div_ceil(CHUNK).saturating_sub(1);
+    let (decoder, mut payload) = Decoder::new(stream, elements, &mut models)?;
+    let chunks = elements.div_ceil(CHUNK);
+    let restarts = chunks.saturating_sub(1);
     let table = take(&mut payload, restarts * 4)?;
     let mut lengths = table.chunks_exact(4).map(|bytes| word32(bytes) as usize);
-    for (index, chunk) in out.chunks_mut(CHUNK).enumerate() {
+    for index in 0..chunks {
         let length = lengths.next().unwrap_or(payload.len());
-        decoder.chunk(take(&mut payload, length)?, index * CHUNK, chunk)?;
+        let chunk = index * CHUNK..elements.min((index + 1) * CHUNK);
+        decoder.chunk(take(&mut payload, length)?, chunk, &mut sink)?;
     }
     if payload.is_empty() {
         Ok(())
@@ -149,30 +172,35 @@ impl<'a> Decoder<'a> {
         Ok((decoder, stream))
     }
 
-    /// Decodes the chunk that begins with the element of index `first`.
+    /// Decodes the chunk of the elements with these indices.
     fn chunk(
         &self,
         mut bytes: &[u8],
-        mut first: usize,
-        mut out: &mut [i8],
+        elements: Range<usize>,
+        sink: &mut impl FnMut(&[i8]),
     ) -> Result<(), FormatError> {
         let mut states = [word32(take(&mut bytes, 4)?), STATE_END];
         if self.two_states {
             states[1] = word32(take(&mut bytes, 4)?);
         }
-        while !out.is_empty() {
-            let left = self.rows.len - first % self.rows.len;
-            let (row, after) = out.split_at_mut(left.min(out.len()));
-            let model = self.model(first / self.rows.len)?;
-            if self.two_states {
-                model.interleaved(&mut states, self.scale_bits, &mut bytes, row)?;
-            } else {
-                for element in &mut *row {
-                    *element = model.step(&mut states[0], self.scale_bits, &mut bytes)?;
+        let mut buffer = [0; BUFFER];
+        let mut at = elements.start;
+        while at < elements.end {
+            let (row, before) = (at / self.rows.len, at % self.rows.len);
+            let model = self.model(row)?;
+            let end = elements.end.min(at.saturating_add(self.rows.len - before));
+            while at < end {
+                let out = buffer.get_mut(..BUFFER.min(end - at)).unwrap_or_default();
+                if self.two_states {
+                    model.interleaved(&mut states, self.scale_bits, &mut bytes, out)?;
+                } else {
+                    for element in &mut *out {
+                        *element = model.step(&mut states[0], self.scale_bits, &mut bytes)?;
+                    }
                 }
+                sink(out);
+                at += out.len();
             }
-            first += row.len();
-            out = after;
         }
         if states == [STATE_END; 2] && bytes.is_empty() {
             Ok(())

@@ -1,0 +1,125 @@
+//! Integer products by the matrix multiplication extension.
+
+use super::dotprod::DotProduct;
+use crate::kernels::Panel;
+use crate::kernels::tile::{Rows, Tile};
+use crate::quantize::Codes;
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+/// Eight products added to each of four sums by one instruction (`smmla`): two rows by two columns.
+pub(super) struct MatrixProduct;
+
+const COLUMNS: usize = 8;
+const STEP: usize = 8;
+/// Pairs of columns.
+const PAIRS: usize = COLUMNS / 2;
+
+/// `sums += rows x columns`. The intrinsic, `vmmlaq_s32`, is not stable.
+macro_rules! smmla {
+    ($sums:expr, $rows:expr, $columns:expr) => {
+        asm!(
+            ".arch_extension i8mm",
+            "smmla {sums:v}.4s, {rows:v}.16b, {columns:v}.16b",
+            sums = inout(vreg) $sums,
+            rows = in(vreg) $rows,
+            columns = in(vreg) $columns,
+            options(pure, nomem, nostack, preserves_flags),
+        )
+    };
+}
+
+/// The products of one step: the two rows of each `$x` with the next codes of every pair of columns.
+macro_rules! step {
+    ($sums:ident, $x:ident, $weights:ident) => {
+        for pair in 0..PAIRS {
+            let w = vld1q_s8($weights.add(pair * 2 * STEP));
+            for m in 0..M.div_ceil(2) {
+                smmla!($sums[m][pair], $x[m], w);
+            }
+        }
+        $weights = $weights.add(COLUMNS * STEP);
+    };
+}
+
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+impl Tile for MatrixProduct {
+    const PANEL: Panel = Panel {
+        columns: COLUMNS,
+        step: STEP,
+        offset: 0,
+    };
+    const ROWS: usize = 8;
+    type Sums = [int32x4_t; 2];
+
+    #[inline(always)]
+    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [[int32x4_t; 2]; M] {
+        // SAFETY: the caller's panel has a head and, for each step of each run, COLUMNS x STEP codes; a run is
+        // a whole number of steps, and its rows are readable. The caller has seen to the extension.
+        unsafe {
+            let bias: *const i64 = panel.cast();
+            let mut squares = [[vdupq_n_s32(0); PAIRS]; M];
+            for pair in 0..PAIRS {
+                let both = vreinterpretq_s32_s64(vld1q_dup_s64(bias.add(pair)));
+                for m in 0..M.div_ceil(2) {
+                    squares[m][pair] = both;
+                }
+            }
+            let mut weights = panel.add(Self::PANEL.head()).cast::<i8>();
+            let whole = rows.run() & !15;
+            for run in 0..rows.runs() {
+                let begin = rows.begin(run);
+                let (mut x, mut y) = ([vdupq_n_s8(0); M], [vdupq_n_s8(0); M]);
+                let mut at = 0;
+                while at < whole {
+                    for m in 0..M.div_ceil(2) {
+                        let a = vreinterpretq_s64_s8(vld1q_s8(begin[2 * m].add(at)));
+                        let next = begin[(2 * m + 1).min(M - 1)];
+                        let b = vreinterpretq_s64_s8(vld1q_s8(next.add(at)));
+                        x[m] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
+                        y[m] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
+                    }
+                    step!(squares, x, weights);
+                    step!(squares, y, weights);
+                    at += 16;
+                }
+                if at < rows.run() {
+                    for m in 0..M.div_ceil(2) {
+                        let next = begin[(2 * m + 1).min(M - 1)];
+                        let (a, b) = (vld1_s8(begin[2 * m].add(at)), vld1_s8(next.add(at)));
+                        x[m] = vcombine_s8(a, b);
+                    }
+                    step!(squares, x, weights);
+                }
+            }
+            let mut sums = [[vdupq_n_s32(0); 2]; M];
+            for m in 0..M {
+                let [a, b, c, d] = squares[m / 2].map(|square| vreinterpretq_s64_s32(square));
+                let row = match m % 2 {
+                    0 => [vzip1q_s64(a, b), vzip1q_s64(c, d)],
+                    _ => [vzip2q_s64(a, b), vzip2q_s64(c, d)],
+                };
+                sums[m] = row.map(|sums| vreinterpretq_s32_s64(sums));
+            }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const M: usize>(
+        sums: [[int32x4_t; 2]; M],
+        panel: *const u8,
+        codes: Codes,
+        out: *mut i8,
+        stride: usize,
+    ) {
+        // SAFETY: the caller's; the heads of panels with as many columns are the same.
+        unsafe { DotProduct::codes(sums, panel, codes, out, stride) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: [int32x4_t; 2], out: *mut i32) {
+        // SAFETY: the caller's.
+        unsafe { DotProduct::store(sums, out) }
+    }
+}

@@ -1,0 +1,58 @@
+//! Integer kernels for 64-bit ARM: for its baseline (NEON), for cores with the dot product extension
+//! (Cortex-A55, A75 and later), and for those with matrix multiplication (Cortex-A510, A715 and later). Everything else in [`portable`] is compiled for NEON already.
+
+mod add;
+mod depthwise;
+mod dotprod;
+mod i8mm;
+mod neon;
+mod requantize;
+
+use super::Table;
+use super::portable;
+use super::tile::gemm_i8;
+
+pub(super) static NEON: Table = Table {
+    name: "neon",
+    panel: <neon::Neon as super::tile::Tile>::PANEL,
+    gemm_i8: |gemm, out| gemm_i8::<neon::Neon>(gemm, out),
+    depthwise_i8: depthwise::depthwise_i8,
+    add_i8: add::add_i8,
+    ..portable::TABLE
+};
+
+static DOTPROD: Table = Table {
+    name: "dotprod",
+    panel: <dotprod::DotProduct as super::tile::Tile>::PANEL,
+    gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct>(gemm, out),
+    ..NEON
+};
+
+static I8MM: Table = Table {
+    name: "i8mm",
+    panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
+    gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct>(gemm, out),
+    ..NEON
+};
+
+/// The kernels with dot products, if this processor can run them: if it says so (with the feature
+/// `std`), or if the program is compiled for such processors alone.
+pub(super) fn dotprod() -> Option<&'static Table> {
+    #[cfg(feature = "std")]
+    let detected = std::arch::is_aarch64_feature_detected!("dotprod");
+    #[cfg(not(feature = "std"))]
+    let detected = cfg!(target_feature = "dotprod");
+    detected.then_some(&DOTPROD)
+}
+
+/// The kernels with matrix multiplication, under the same conditions.
+pub(super) fn i8mm() -> Option<&'static Table> {
+    #[cfg(feature = "std")]
+    let detected = std::arch::is_aarch64_feature_detected!("i8mm");
+    #[cfg(not(feature = "std"))]
+    let detected = cfg!(target_feature = "i8mm");
+    detected.then_some(&I8MM)
+}
+
+#[cfg(not(target_feature = "neon"))]
+compile_error!("the runtime needs NEON on 64-bit ARM");

@@ -1,0 +1,107 @@
+//! Integer products of codes widened to sixteen bits.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "counted loops over registers, which the compiler unrolls"
+)]
+
+use crate::kernels::Panel;
+use crate::kernels::tile::{Rows, Tile};
+use crate::quantize::Codes;
+use core::arch::x86_64::*;
+
+/// Sixteen-bit products, added in pairs (`vpmaddwd`).
+pub(super) struct Avx2;
+
+const COLUMNS: usize = 4;
+const STEP: usize = 16;
+
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+impl Tile for Avx2 {
+    const PANEL: Panel = Panel {
+        columns: COLUMNS,
+        step: STEP,
+        offset: 0,
+    };
+    const ROWS: usize = 2;
+    type Sums = __m128i;
+
+    #[inline(always)]
+    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [__m128i; M] {
+        // SAFETY: the caller's panel has a head and, for each step of each run, COLUMNS x STEP codes; a run is
+        // a whole number of steps, and its rows are readable. The caller has seen to AVX2.
+        unsafe {
+            let mut partial = [[_mm256_setzero_si256(); COLUMNS]; M];
+            let mut weights = panel.add(Self::PANEL.head());
+            for run in 0..rows.runs() {
+                let begin = rows.begin(run);
+                for at in (0..rows.run()).step_by(STEP) {
+                    let mut x = [_mm256_setzero_si256(); M];
+                    for m in 0..M {
+                        x[m] = widened(begin[m].add(at));
+                    }
+                    for n in 0..COLUMNS {
+                        let w = widened(weights.add(n * STEP).cast());
+                        for m in 0..M {
+                            let products = _mm256_madd_epi16(x[m], w);
+                            partial[m][n] = _mm256_add_epi32(partial[m][n], products);
+                        }
+                    }
+                    weights = weights.add(COLUMNS * STEP);
+                }
+            }
+            let mut sums = [_mm_loadu_si128(panel.cast()); M];
+            for m in 0..M {
+                let [a, b, c, d] = partial[m];
+                let halves = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+                let low = _mm256_castsi256_si128(halves);
+                let total = _mm_add_epi32(low, _mm256_extracti128_si256::<1>(halves));
+                sums[m] = _mm_add_epi32(sums[m], total);
+            }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const M: usize>(
+        sums: [__m128i; M],
+        panel: *const u8,
+        codes: Codes,
+        out: *mut i8,
+        stride: usize,
+    ) {
+        let (zero_point, [least, greatest]) = codes.parts();
+        // SAFETY: the caller's panel has a head; `out` has room for COLUMNS codes of M rows. The caller
+        // has seen to AVX2.
+        unsafe {
+            let multiplier = _mm_loadu_ps(panel.add(4 * COLUMNS).cast());
+            for m in 0..M {
+                let steps = _mm_mul_ps(_mm_cvtepi32_ps(sums[m]), multiplier);
+                let steps =
+                    _mm_min_ps(_mm_max_ps(steps, _mm_set1_ps(least)), _mm_set1_ps(greatest));
+                // to nearest, ties to even: nothing here changes the rounding mode
+                let codes = _mm_add_epi32(_mm_cvtps_epi32(steps), _mm_set1_epi32(zero_point));
+                let words = _mm_packs_epi32(codes, codes);
+                let codes = _mm_cvtsi128_si32(_mm_packs_epi16(words, words));
+                out.add(m * stride).cast::<i32>().write_unaligned(codes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: __m128i, out: *mut i32) {
+        // SAFETY: `out` has room for COLUMNS sums.
+        unsafe { _mm_storeu_si128(out.cast(), sums) }
+    }
+}
+
+/// Sixteen codes in sixteen bits each.
+///
+/// # Safety
+/// The processor has AVX2; `codes` are readable.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+unsafe fn widened(codes: *const i8) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(codes.cast())) }
+}

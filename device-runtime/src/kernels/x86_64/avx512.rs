@@ -1,0 +1,97 @@
+//! Integer products by AVX-512's dot product of bytes.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "counted loops over registers, which the compiler unrolls"
+)]
+
+use crate::kernels::Panel;
+use crate::kernels::tile::{Rows, Tile};
+use crate::quantize::Codes;
+use core::arch::x86_64::*;
+
+/// Four products of an unsigned and a signed byte added to each sum by one instruction (`vpdpbusd`). A
+/// code plus 128 is unsigned; the panel's biases make up for it.
+pub(super) struct Avx512;
+
+const COLUMNS: usize = 16;
+const STEP: usize = 4;
+
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+impl Tile for Avx512 {
+    const PANEL: Panel = Panel {
+        columns: COLUMNS,
+        step: STEP,
+        offset: 128,
+    };
+    const ROWS: usize = 8;
+    type Sums = __m512i;
+
+    #[inline(always)]
+    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [__m512i; M] {
+        // SAFETY: the caller's panel has a head and, for each step of each run, COLUMNS x STEP codes; a run is
+        // a whole number of steps, and its rows are readable. The caller has seen to AVX-512.
+        unsafe {
+            let flip = _mm512_set1_epi8(i8::MIN);
+            let mut sums = [_mm512_loadu_si512(panel.cast()); M];
+            let mut weights = panel.add(Self::PANEL.head());
+            for run in 0..rows.runs() {
+                let begin = rows.begin(run);
+                for at in (0..rows.run()).step_by(STEP) {
+                    let w = _mm512_loadu_si512(weights.cast());
+                    for m in 0..M {
+                        let codes = begin[m].add(at).cast::<i32>().read_unaligned();
+                        let x = _mm512_xor_si512(_mm512_set1_epi32(codes), flip);
+                        sums[m] = _mm512_dpbusd_epi32(sums[m], x, w);
+                    }
+                    weights = weights.add(COLUMNS * STEP);
+                }
+            }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const M: usize>(
+        sums: [__m512i; M],
+        panel: *const u8,
+        codes: Codes,
+        out: *mut i8,
+        stride: usize,
+    ) {
+        // SAFETY: the caller's panel has a head; `out` has room for COLUMNS codes of M rows. The caller
+        // has seen to AVX-512.
+        unsafe {
+            let multiplier = _mm512_loadu_ps(panel.add(4 * COLUMNS).cast());
+            for m in 0..M {
+                let codes = requantize(sums[m], multiplier, codes);
+                _mm_storeu_si128(out.add(m * stride).cast(), codes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: __m512i, out: *mut i32) {
+        // SAFETY: `out` has room for COLUMNS sums.
+        unsafe { _mm512_storeu_si512(out.cast(), sums) }
+    }
+}
+
+/// [`crate::quantize::requantize`] of sixteen sums.
+///
+/// # Safety
+/// The processor has AVX-512.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions")]
+pub(super) unsafe fn requantize(sums: __m512i, multipliers: __m512, codes: Codes) -> __m128i {
+    let (zero_point, [least, greatest]) = codes.parts();
+    // SAFETY: the caller's.
+    unsafe {
+        let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), multipliers);
+        let steps = _mm512_max_ps(steps, _mm512_set1_ps(least));
+        let steps = _mm512_min_ps(steps, _mm512_set1_ps(greatest));
+        // to nearest, ties to even: nothing here changes the rounding mode
+        let codes = _mm512_add_epi32(_mm512_cvtps_epi32(steps), _mm512_set1_epi32(zero_point));
+        _mm512_cvtepi32_epi8(codes)
+    }
+}

@@ -1,0 +1,99 @@
+//! The portable bodies, compiled for AVX2 and for AVX-512 with VNNI, and their integer matrix
+//! products. For the host, which scores packages with the runtime itself.
+
+mod avx2;
+mod avx512;
+mod depthwise;
+
+use super::portable;
+use super::tile::{Tile, gemm_i8};
+use super::{BinaryCodes, Depthwise, FloatWeights, Gemm, LANES, Out, Table, Taps};
+
+/// The AVX2 kernels, if this processor can run them.
+pub(super) fn avx2() -> Option<&'static Table> {
+    std::is_x86_feature_detected!("avx2").then_some(&AVX2)
+}
+
+/// The AVX-512 kernels, if this processor can run them.
+pub(super) fn avx512() -> Option<&'static Table> {
+    let all = std::is_x86_feature_detected!("avx2")
+        && std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("avx512bw")
+        && std::is_x86_feature_detected!("avx512dq")
+        && std::is_x86_feature_detected!("avx512vl")
+        && std::is_x86_feature_detected!("avx512vnni");
+    all.then_some(&AVX512)
+}
+
+/// A table of bodies compiled for some features, behind functions that are safe to call because
+/// only a checked constructor gives the table out.
+macro_rules! set {
+    ($table:ident, $name:literal, $features:literal, $tile:ty, $depthwise:path) => {
+        static $table: Table = {
+            set! { @ $features
+                fn gemm(product: &Gemm<'_>, out: Out<'_>) -> Option<()> {
+                    gemm_i8::<$tile>(product, out)
+                }
+                fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
+                    $depthwise(depthwise, out)
+                }
+                fn product_f32(patch: &[[f32; LANES]], weights: FloatWeights<'_>, acc: &mut [[f32; LANES]]) -> Option<()> {
+                    portable::product_f32::<LANES, 4>(patch, weights, acc)
+                }
+                fn depthwise_f32(taps: &Taps<'_, f32>, weights: FloatWeights<'_>, acc: &mut [f32]) -> Option<()> {
+                    portable::depthwise_f32(taps, weights, acc)
+                }
+                fn max_i8(taps: &Taps<'_, i8>, out: &mut [i8]) -> Option<()> {
+                    portable::max_i8(taps, out)
+                }
+                fn max_f32(taps: &Taps<'_, f32>, out: &mut [f32]) -> Option<()> {
+                    portable::max_f32(taps, out)
+                }
+                fn sum_i8(taps: &Taps<'_, i8>, acc: &mut [i32]) -> Option<()> {
+                    portable::sum_i8(taps, acc)
+                }
+                fn sum_f32(taps: &Taps<'_, f32>, acc: &mut [f32]) -> Option<()> {
+                    portable::sum_f32(taps, acc)
+                }
+                fn add_i8(a: &[i8], b: &[i8], operands: &BinaryCodes, out: &mut [i8]) -> () {
+                    portable::add_i8(a, b, operands, out)
+                }
+            }
+            Table {
+                name: $name,
+                panel: <$tile as Tile>::PANEL,
+                gemm_i8: gemm,
+                depthwise_i8,
+                product_f32,
+                product_f32_one: portable::product_f32_one,
+                depthwise_f32,
+                max_i8,
+                max_f32,
+                sum_i8,
+                sum_f32,
+                add_i8,
+            }
+        };
+    };
+    (@ $features:literal $(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty $body:block)*) => {
+        $(
+            #[expect(unsafe_code, reason = "the call of a function for more instructions")]
+            fn $name($($arg: $type),*) -> $result {
+                #[target_feature(enable = $features)]
+                fn body($($arg: $type),*) -> $result $body
+                // SAFETY: this function is reached through the table alone, which is given out only
+                // after the processor has reported these features.
+                unsafe { body($($arg),*) }
+            }
+        )*
+    };
+}
+
+set!(AVX2, "avx2", "avx2", avx2::Avx2, portable::depthwise_i8);
+set!(
+    AVX512,
+    "avx512",
+    "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    avx512::Avx512,
+    depthwise::depthwise_i8
+);
