@@ -171,7 +171,7 @@ const ZOO: [Real; 8] = [
         4,
         [18.99, 19.03, 7.404],
     ),
-    real("imagenet/mobilenet_v2.onnx", 2, [107.2, 108, 51.88]),
+    real("imagenet/mobilenet_v2.onnx", 2, [107.2, 108.0, 51.88]),
     real("imagenet/efficientnet_lite0.onnx", 2, [142.9, 143.8, 76.67]),
     real("imagenet/resnet50.onnx", 1, [953.2, 954.9, 361.2]),
 ];

@@ -20,6 +20,10 @@ pub(super) trait Tile {
     const ROWS: usize;
     /// The sums of one row.
     type Sums: Copy;
+    /// The codes that an output can take, made ready.
+    type Requantize: Copy;
+
+    fn requantize(codes: Codes) -> Self::Requantize;
 
     /// Biases and products.
     ///
@@ -36,7 +40,7 @@ pub(super) trait Tile {
     unsafe fn codes<const M: usize>(
         sums: [Self::Sums; M],
         panel: *const u8,
-        codes: Codes,
+        requantize: Self::Requantize,
         out: *mut i8,
         stride: usize,
     );
@@ -91,7 +95,7 @@ impl<const M: usize> Rows<M> {
 #[inline(always)]
 pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> {
     let panels = gemm.check(T::PANEL)?;
-    let to = Place::new(gemm, &mut out)?;
+    let to = Place::new::<T>(gemm, &mut out)?;
     let [input, gathered] = gemm.sources.map(<[i8]>::as_ptr);
     let mut begins = [input; PLACES];
     let rows = PLACES / gemm.runs / MAX_ROWS * MAX_ROWS;
@@ -130,18 +134,19 @@ pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> 
 
 /// Where the first output channel of the first row goes; there is room for all rows and channels.
 #[derive(Clone, Copy)]
-enum Place {
-    Codes(Codes, *mut i8, usize),
+enum Place<R> {
+    Codes(R, *mut i8, usize),
     Sums(*mut i32, usize),
 }
 
-impl Place {
-    fn new(gemm: &Gemm<'_>, out: &mut Out<'_>) -> Option<Self> {
+impl<R: Copy> Place<R> {
+    #[inline(always)]
+    fn new<T: Tile<Requantize = R>>(gemm: &Gemm<'_>, out: &mut Out<'_>) -> Option<Self> {
         let before = gemm.rows().checked_sub(1)?;
         Some(match out {
             Out::Codes(codes, out, stride) => {
                 let out = out.get_mut(..before * *stride + gemm.columns)?;
-                Self::Codes(*codes, out.as_mut_ptr(), *stride)
+                Self::Codes(T::requantize(*codes), out.as_mut_ptr(), *stride)
             }
             Out::Sums(out) => {
                 let out = out.get_mut(..(before + 1) * gemm.columns)?;
@@ -154,8 +159,8 @@ impl Place {
     #[inline(always)]
     fn at(self, row: usize, column: usize) -> Self {
         match self {
-            Self::Codes(codes, out, stride) => {
-                Self::Codes(codes, out.wrapping_add(row * stride + column), stride)
+            Self::Codes(requantize, out, stride) => {
+                Self::Codes(requantize, out.wrapping_add(row * stride + column), stride)
             }
             Self::Sums(out, stride) => Self::Sums(out.wrapping_add(row * stride + column), stride),
         }
@@ -169,7 +174,7 @@ fn tile<T: Tile, const M: usize>(
     gemm: &Gemm<'_>,
     begin: &[*const i8],
     panel: &[u8],
-    to: Place,
+    to: Place<T::Requantize>,
     keep: usize,
 ) -> Option<usize> {
     let columns = T::PANEL.columns;
@@ -185,12 +190,12 @@ fn tile<T: Tile, const M: usize>(
     unsafe {
         let sums = T::sums(rows, panel);
         match to {
-            Place::Codes(codes, out, stride) if keep == columns => {
-                T::codes(sums, panel, codes, out, stride);
+            Place::Codes(requantize, out, stride) if keep == columns => {
+                T::codes(sums, panel, requantize, out, stride);
             }
-            Place::Codes(codes, out, stride) => {
+            Place::Codes(requantize, out, stride) => {
                 let mut whole = [0i8; MAX_ROWS * MAX_COLUMNS];
-                T::codes(sums, panel, codes, whole.as_mut_ptr(), columns);
+                T::codes(sums, panel, requantize, whole.as_mut_ptr(), columns);
                 for m in 0..M {
                     let row = whole.as_ptr().add(m * columns);
                     out.add(m * stride).copy_from_nonoverlapping(row, keep);

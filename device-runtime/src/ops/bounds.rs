@@ -4,7 +4,7 @@
 use core::slice::{ChunksExact, ChunksExactMut};
 
 /// Elements that [`copy_over`] copies at once.
-const OVER: usize = 16;
+const OVER: usize = 32;
 
 /// Chunks of `len` elements.
 #[inline(always)]

@@ -49,6 +49,12 @@ impl Tile for DotProduct {
     };
     const ROWS: usize = 8;
     type Sums = [int32x4_t; 2];
+    type Requantize = Requantize;
+
+    #[inline(always)]
+    fn requantize(codes: Codes) -> Requantize {
+        Requantize::new(codes)
+    }
 
     #[inline(always)]
     unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [[int32x4_t; 2]; M] {
@@ -98,7 +104,7 @@ impl Tile for DotProduct {
     unsafe fn codes<const M: usize>(
         sums: [[int32x4_t; 2]; M],
         panel: *const u8,
-        codes: Codes,
+        requantize: Requantize,
         mut out: *mut i8,
         stride: usize,
     ) {
@@ -107,7 +113,6 @@ impl Tile for DotProduct {
             let multiplier: *const f32 = panel.add(4 * COLUMNS).cast();
             let multiplier = [vld1q_f32(multiplier), vld1q_f32(multiplier.add(4))];
             let [low, high] = multiplier;
-            let requantize = Requantize::new(codes);
             for m in (0..M).step_by(2) {
                 let next = (m + 1).min(M - 1);
                 let four = [sums[m][0], sums[m][1], sums[next][0], sums[next][1]];

@@ -1,6 +1,7 @@
 //! Integer products by the matrix multiplication extension.
 
 use super::dotprod::DotProduct;
+use super::requantize::Requantize;
 use crate::kernels::Panel;
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
@@ -51,6 +52,12 @@ impl Tile for MatrixProduct {
     };
     const ROWS: usize = 8;
     type Sums = [int32x4_t; 2];
+    type Requantize = Requantize;
+
+    #[inline(always)]
+    fn requantize(codes: Codes) -> Requantize {
+        Requantize::new(codes)
+    }
 
     #[inline(always)]
     unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [[int32x4_t; 2]; M] {
@@ -109,12 +116,12 @@ impl Tile for MatrixProduct {
     unsafe fn codes<const M: usize>(
         sums: [[int32x4_t; 2]; M],
         panel: *const u8,
-        codes: Codes,
+        requantize: Requantize,
         out: *mut i8,
         stride: usize,
     ) {
         // SAFETY: the caller's; the heads of panels with as many columns are the same.
-        unsafe { DotProduct::codes(sums, panel, codes, out, stride) }
+        unsafe { DotProduct::codes(sums, panel, requantize, out, stride) }
     }
 
     #[inline(always)]

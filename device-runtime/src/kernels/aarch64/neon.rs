@@ -61,6 +61,12 @@ impl Tile for Neon {
     };
     const ROWS: usize = 4;
     type Sums = int32x4_t;
+    type Requantize = Requantize;
+
+    #[inline(always)]
+    fn requantize(codes: Codes) -> Requantize {
+        Requantize::new(codes)
+    }
 
     #[inline(always)]
     unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [int32x4_t; M] {
@@ -107,7 +113,7 @@ impl Tile for Neon {
     unsafe fn codes<const M: usize>(
         sums: [int32x4_t; M],
         panel: *const u8,
-        codes: Codes,
+        requantize: Requantize,
         out: *mut i8,
         stride: usize,
     ) {
@@ -115,7 +121,7 @@ impl Tile for Neon {
         unsafe {
             let multiplier = vld1q_f32(panel.add(4 * COLUMNS).cast());
             let four = [0, 1, 2, 3].map(|m| sums[m.min(M - 1)]);
-            let codes = Requantize::new(codes).codes(four, [multiplier; 4]);
+            let codes = requantize.codes(four, [multiplier; 4]);
             let words = vreinterpretq_s32_s8(codes);
             let out = |m: usize| out.add(m * stride).cast::<i32>();
             vst1q_lane_s32::<0>(out(0), words);

@@ -25,6 +25,11 @@ impl Tile for Avx2 {
     };
     const ROWS: usize = 2;
     type Sums = __m128i;
+    type Requantize = Codes;
+
+    fn requantize(codes: Codes) -> Codes {
+        codes
+    }
 
     #[inline(always)]
     unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [__m128i; M] {

@@ -26,6 +26,11 @@ impl Tile for Avx512 {
     };
     const ROWS: usize = 8;
     type Sums = __m512i;
+    type Requantize = Codes;
+
+    fn requantize(codes: Codes) -> Codes {
+        codes
+    }
 
     #[inline(always)]
     unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [__m512i; M] {
