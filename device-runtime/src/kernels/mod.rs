@@ -1,10 +1,11 @@
 //! The inner loops, one table of functions for each set of instructions.
 //!
-//! [`portable`] defines every kernel; the other sets compile the same bodies for more
-//! instructions and replace the integer dot product. All sets give the same bits: integer sums
-//! wrap, so their order is free, and each float sum has one order.
+//! [`portable`] defines every kernel. The other sets replace the integer products by instructions of their own
+//! ([`tile`] and [`depthwise`] hold what they share) and compile the rest of the portable bodies. All sets give the
+//! same bits: integer sums wrap, so their order is free, and each float sum has one order.
 //!
-//! Adding a set is adding a file with a `TABLE` and a line in [`KernelSet::available`].
+//! Adding a set is adding a file with what it does to one tile, a `TABLE`, and a line in
+//! [`KernelSet::available`].
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

@@ -6,6 +6,7 @@ use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::aarch64::*;
 use core::arch::asm;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Four products added to each sum by one instruction (`sdot`), four codes of a row against
 /// those of four columns.
@@ -40,6 +41,19 @@ macro_rules! step {
     };
 }
 
+/// The products of sixteen codes of every row, from `$at` on.
+macro_rules! four_steps {
+    ($sums:ident, $x:ident, $weights:ident, $begin:ident, $at:expr) => {
+        for m in 0..M {
+            $x[m] = vld1q_s8($begin[m].add($at));
+        }
+        step!($sums, $x, $weights, 0);
+        step!($sums, $x, $weights, 1);
+        step!($sums, $x, $weights, 2);
+        step!($sums, $x, $weights, 3);
+    };
+}
+
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Tile for DotProduct {
     const PANEL: Panel = Panel {
@@ -64,19 +78,20 @@ impl Tile for DotProduct {
             let bias: *const i32 = panel.cast();
             let mut sums = [[vld1q_s32(bias), vld1q_s32(bias.add(4))]; M];
             let mut weights = panel.add(Self::PANEL.head()).cast::<i8>();
-            let whole = rows.run() & !15;
+            let whole = rows.run() & !31;
             for run in 0..rows.runs() {
                 let begin = rows.begin(run);
                 let mut x = [vdupq_n_s8(0); M];
                 let mut at = 0;
                 while at < whole {
-                    for m in 0..M {
-                        x[m] = vld1q_s8(begin[m].add(at));
-                    }
-                    step!(sums, x, weights, 0);
-                    step!(sums, x, weights, 1);
-                    step!(sums, x, weights, 2);
-                    step!(sums, x, weights, 3);
+                    four_steps!(sums, x, weights, begin, at);
+                    // no registers are left for codes that would be loaded ahead
+                    compiler_fence(Ordering::SeqCst);
+                    four_steps!(sums, x, weights, begin, at + 16);
+                    at += 32;
+                }
+                if at + 16 <= rows.run() {
+                    four_steps!(sums, x, weights, begin, at);
                     at += 16;
                 }
                 if at + 8 <= rows.run() {

@@ -1,5 +1,10 @@
 //! Integer products by the matrix multiplication extension.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "counted loops over registers, which the compiler unrolls"
+)]
+
 use super::dotprod::DotProduct;
 use super::requantize::Requantize;
 use crate::kernels::Panel;
