@@ -9,11 +9,13 @@ use edgeprune::bench::{self, BenchOptions};
 use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::graph::{Layout, Port};
 use edgeprune::pack::{Goal, pack};
+use edgeprune::package::arena_lower_bound;
 use edgeprune::progress::Progress;
 use edgeprune::study::Cache;
 use edgeprune::{build, doctor, import};
 use edgeprune_boards::Board;
 use edgeprune_format::manifest::{Activation, DType, Op, Quantization, Window};
+use edgeprune_format::{Container, Manifest};
 use network::{Network, Random, linear};
 use std::error::Error;
 use std::fs;
@@ -235,6 +237,14 @@ fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_cor
             assert!(parity.holds(), "{}: {parity:?}", model.display());
         }
         assert_budgets(&package, &real)?;
+        let manifest = Manifest::parse(Container::parse(&packed.bytes)?.manifest)?;
+        let least = arena_lower_bound(&manifest) as f64;
+        let activations = f64::from(manifest.head.arena.activations);
+        eprintln!(
+            "{}: {activations} bytes of activations, at least {least}",
+            real.model
+        );
+        assert!(activations <= 1.05 * least, "{}", real.model);
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ use core::arch::asm;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 pub(super) trait Lanes {
     const LANES: usize;
+    /// Taps whose weights registers can hold.
+    const HELD_TAPS: usize;
     type Codes: Copy;
     type Sums: Copy;
 
@@ -74,6 +76,7 @@ pub(super) fn depthwise_i8<L: Lanes>(
             };
             match depthwise.taps() {
                 9 => block.run_fixed::<L, 9>(),
+                25 if L::HELD_TAPS >= 25 => block.run_fixed::<L, 25>(),
                 _ => block.run::<L>(),
             }
         }

@@ -147,10 +147,13 @@ impl Conv2d {
         };
         let runs = runs.min(MAX_RUNS);
         let starts = block.checked_mul(runs)?.checked_mul(4)?;
-        let whole = self.reading(MAX_STEP).is_in_place(&self.geometry);
-        let patches = match whole {
+        let reading = self.reading(MAX_STEP);
+        let patches = match reading.is_in_place(&self.geometry) {
             true => 0,
-            false => self.patch().checked_mul(block.checked_add(2)?)?,
+            // besides the gathered ones, one of zero points and room for copies that run over the end
+            false => self
+                .patch()
+                .checked_mul(self.gathered(reading, block).checked_add(2)?)?,
         };
         let sums = match self.linear.finish {
             Finish::IntegerToFloat(..) => block.checked_mul(self.outputs)?.checked_mul(4)?,
@@ -161,6 +164,17 @@ impl Conv2d {
             plan::aligned(patches)?,
             plan::aligned(sums)?,
         ])
+    }
+
+    /// Most patches of a block that are gathered: all, or those at the edges of the rows that it touches.
+    fn gathered(&self, reading: Reading, block: usize) -> usize {
+        let width = self.geometry.output[1];
+        let rows = block / width.max(1) + 2;
+        match reading {
+            Reading::Patches { .. } => block,
+            Reading::Rows { .. } => block.min(rows * (width - self.geometry.inside(1).len())),
+            Reading::Taps { .. } => 0,
+        }
     }
 
     pub(crate) fn scratch(&self) -> Option<usize> {
@@ -255,7 +269,7 @@ impl Conv2d {
         let zeros = self.patch().min(patches.len());
         patches.get_mut(..zeros)?.fill(self.zero_point);
         let (whole_rows, inside) = (geometry.inside(0), geometry.inside(1));
-        let mut at = positions.start;
+        let (mut at, mut patch) = (positions.start, zeros);
         while at < positions.end {
             let (row, column) = row_and_column(at, geometry.output[1])?;
             let end = geometry.output[1].min(column + (positions.end - at));
@@ -267,32 +281,31 @@ impl Conv2d {
                 false => 1,
             };
             let origin = [geometry.origin(0, row), geometry.origin(1, column)];
-            let number = at - positions.start;
-            let starts = starts.get_mut(number * runs..)?;
+            let starts = starts.get_mut((at - positions.start) * runs..)?;
             let starts = starts.get_mut(..count * runs)?;
             match reading {
                 Reading::Patches { .. } if together => {
-                    let to = patches.get_mut((number + 1) * self.patch()..)?;
-                    self.gather_whole(input, origin, count, to)?;
-                    for (start, number) in starts.iter_mut().zip(number + 1..) {
-                        *start = GATHERED | (number * self.patch()) as u32;
+                    self.gather_whole(input, origin, count, patches.get_mut(patch..)?)?;
+                    for start in starts {
+                        *start = GATHERED | patch as u32;
+                        patch += self.patch();
                     }
                 }
                 Reading::Patches { .. } => {
-                    let patch = (number + 1) * self.patch();
                     for ky in 0..geometry.kernel[0] {
                         let to = patch + ky * geometry.kernel[1] * self.inputs;
                         self.gather(input, group, origin, ky, patches.get_mut(to..)?)?;
                     }
                     *starts.first_mut()? = GATHERED | patch as u32;
+                    patch += self.patch();
                 }
                 Reading::Rows { run, .. } if !inside.contains(&column) => {
-                    let patch = (number + 1) * self.patch();
                     for (ky, start) in starts.iter_mut().enumerate() {
                         let to = patch + ky * run;
                         self.gather(input, group, origin, ky, patches.get_mut(to..)?)?;
                         *start = GATHERED | to as u32;
                     }
+                    patch += self.patch();
                 }
                 Reading::Rows { .. } => {
                     let taps = (0..runs).map(|ky| [ky, 0]);

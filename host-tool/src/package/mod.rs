@@ -3,6 +3,8 @@
 mod lower;
 mod memory;
 
+pub use memory::arena_lower_bound;
+
 use crate::Error;
 use crate::dataset::InputSpec;
 use crate::graph::{Op, Port};

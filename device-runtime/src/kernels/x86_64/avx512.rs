@@ -8,6 +8,7 @@
 use crate::kernels::Panel;
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 /// Four products of an unsigned and a signed byte added to each sum by one instruction (`vpdpbusd`). A
@@ -37,20 +38,35 @@ impl Tile for Avx512 {
         // SAFETY: the caller's panel has a head and, for each step of each run, COLUMNS x STEP codes; a run is
         // a whole number of steps, and its rows are readable. The caller has seen to AVX-512.
         unsafe {
-            let flip = _mm512_set1_epi8(i8::MIN);
+            let flip = flip();
+            // two sums each, since an addition takes longer than the products of all rows
             let mut sums = [_mm512_loadu_si512(panel.cast()); M];
+            let mut others = [_mm512_setzero_si512(); M];
             let mut weights = panel.add(Self::PANEL.head());
             for run in 0..rows.runs() {
                 let begin = rows.begin(run);
-                for at in (0..rows.run()).step_by(STEP) {
+                let mut at = 0;
+                while at + 2 * STEP <= rows.run() {
+                    let w = _mm512_loadu_si512(weights.cast());
+                    let v = _mm512_loadu_si512(weights.add(COLUMNS * STEP).cast());
+                    for m in 0..M {
+                        let codes = begin[m].add(at);
+                        sums[m] = _mm512_dpbusd_epi32(sums[m], four(codes, flip), w);
+                        others[m] = _mm512_dpbusd_epi32(others[m], four(codes.add(STEP), flip), v);
+                    }
+                    weights = weights.add(2 * COLUMNS * STEP);
+                    at += 2 * STEP;
+                }
+                if at < rows.run() {
                     let w = _mm512_loadu_si512(weights.cast());
                     for m in 0..M {
-                        let codes = begin[m].add(at).cast::<i32>().read_unaligned();
-                        let x = _mm512_xor_si512(_mm512_set1_epi32(codes), flip);
-                        sums[m] = _mm512_dpbusd_epi32(sums[m], x, w);
+                        sums[m] = _mm512_dpbusd_epi32(sums[m], four(begin[m].add(at), flip), w);
                     }
                     weights = weights.add(COLUMNS * STEP);
                 }
+            }
+            for m in 0..M {
+                sums[m] = _mm512_add_epi32(sums[m], others[m]);
             }
             sums
         }
@@ -79,6 +95,37 @@ impl Tile for Avx512 {
     unsafe fn store(sums: __m512i, out: *mut i32) {
         // SAFETY: `out` has room for COLUMNS sums.
         unsafe { _mm512_storeu_si512(out.cast(), sums) }
+    }
+}
+
+/// 128 in every byte, of which the compiler does not know: it would flip codes before it broadcasts them, which takes a
+/// detour by an integer register.
+#[inline(always)]
+#[expect(unsafe_code, reason = "an empty instruction")]
+fn flip() -> __m512i {
+    // SAFETY: the set's functions are reached after the processor has reported AVX-512; there is no instruction.
+    unsafe {
+        let mut flip = _mm_set1_epi8(i8::MIN);
+        asm!(
+            "/* {flip} */",
+            flip = inout(xmm_reg) flip,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+        _mm512_broadcast_i32x4(flip)
+    }
+}
+
+/// Four codes, each plus 128, in every lane.
+///
+/// # Safety
+/// The processor has AVX-512; the codes are readable.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+unsafe fn four(codes: *const i8, flip: __m512i) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        let codes = codes.cast::<i32>().read_unaligned();
+        _mm512_xor_si512(_mm512_set1_epi32(codes), flip)
     }
 }
 

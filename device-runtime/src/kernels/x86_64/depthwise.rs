@@ -25,6 +25,7 @@ struct Sixteen;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Lanes for Sixteen {
     const LANES: usize = 16;
+    const HELD_TAPS: usize = 25;
     type Codes = __m128i;
     type Sums = __m512i;
 
@@ -68,6 +69,7 @@ struct Eight;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Lanes for Eight {
     const LANES: usize = 8;
+    const HELD_TAPS: usize = 25;
     type Codes = __m128i;
     type Sums = __m512i;
 

@@ -5,6 +5,7 @@ use crate::Error;
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::InputSpec;
 use crate::eval::Opened;
+use crate::package::arena_lower_bound;
 use crate::report::describe::Description;
 use crate::report::record::{Pack, PackLayer};
 use edgeprune_format::manifest::{Calibration, Preprocess, Resize};
@@ -34,6 +35,8 @@ pub(super) struct Inspected {
 struct ArenaParts {
     constants: u32,
     activations: u32,
+    /// The most bytes of activations that are alive together.
+    activations_lower_bound: u64,
     scratch: u32,
 }
 
@@ -73,6 +76,7 @@ pub(super) fn inspect(path: &Path, bytes: &[u8], xz: bool) -> Result<Inspected, 
         arena: ArenaParts {
             constants: head.arena.constants,
             activations: head.arena.activations,
+            activations_lower_bound: arena_lower_bound(&description.manifest),
             scratch: head.arena.scratch,
         },
         inputs: inputs(&opened),
@@ -196,10 +200,11 @@ pub(super) fn text(seen: &Inspected) -> String {
 
 fn arena(seen: &Inspected) -> String {
     format!(
-        "{} (constants {}, activations {}, scratch {})",
+        "{} (constants {}, activations {} of at least {}, scratch {})",
         human_bytes(seen.pack.arena_bytes),
         human_bytes(seen.arena.constants.into()),
         human_bytes(seen.arena.activations.into()),
+        human_bytes(seen.arena.activations_lower_bound),
         human_bytes(seen.arena.scratch.into())
     )
 }
