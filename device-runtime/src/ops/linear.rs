@@ -219,7 +219,7 @@ impl Linear {
         let (mut at, mut symmetric, mut inside) = (0, true, true);
         self.weights
             .read(self.id, self.channels * self.depth, body, |codes| {
-                symmetric &= codes.iter().all(|&code| code != i8::MIN);
+                symmetric &= least(codes) != i8::MIN;
                 inside &= match place {
                     Channels::Panels {
                         panel,
@@ -393,29 +393,78 @@ fn place_rows(
 ) -> Option<()> {
     let (depth, _) = shape;
     while !codes.is_empty() {
-        let (channel, mut k) = (at / depth, at % depth);
+        let (channel, k) = (at / depth, at % depth);
         let (row, rest) = codes.split_at(codes.len().min(depth - k));
         let (start, column) = panel_of(panel, shape, channel);
         let own = own.get_mut(start..)?;
-        add_to(
-            own,
-            4 * column,
-            row.iter().map(|&code| i32::from(code)).sum(),
-        )?;
+        add_to(own, 4 * column, sum(row))?;
+        match panel.step {
+            4 => place_steps::<4>(panel, column, k, row, own)?,
+            8 => place_steps::<8>(panel, column, k, row, own)?,
+            _ => place_steps::<16>(panel, column, k, row, own)?,
+        }
         at += row.len();
         codes = rest;
-        let mut row = row;
-        while !row.is_empty() {
-            let (step, rest) = row.split_at(row.len().min(panel.step - k % panel.step));
-            let to = own
-                .get_mut(panel.code(column, k)..)?
-                .get_mut(..step.len())?;
-            super::codes_mut(to).copy_from_slice(step);
-            k += step.len();
-            row = rest;
-        }
     }
     Some(())
+}
+
+/// Lanes of a reduction that the compiler makes vectors of.
+const LANES: usize = 16;
+
+fn sum(codes: &[i8]) -> i32 {
+    let (chunks, rest) = codes.as_chunks::<LANES>();
+    let mut sums = [0i32; LANES];
+    for chunk in chunks {
+        sums.iter_mut()
+            .zip(chunk)
+            .for_each(|(sum, &code)| *sum += i32::from(code));
+    }
+    let rest = rest.iter().map(|&code| i32::from(code));
+    sums.into_iter().chain(rest).sum()
+}
+
+fn least(codes: &[i8]) -> i8 {
+    let (chunks, rest) = codes.as_chunks::<LANES>();
+    let mut least = [i8::MAX; LANES];
+    for chunk in chunks {
+        least
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(least, &code)| *least = code.min(*least));
+    }
+    let all = least.iter().chain(rest);
+    all.fold(i8::MAX, |least, &code| code.min(least))
+}
+
+/// Places codes of a column from number `k` on, of which a panel has `STEP` together.
+fn place_steps<const STEP: usize>(
+    panel: Panel,
+    column: usize,
+    mut k: usize,
+    row: &[i8],
+    own: &mut [u8],
+) -> Option<()> {
+    let copy = |own: &mut [u8], k: usize, codes: &[i8]| {
+        if codes.is_empty() {
+            return Some(());
+        }
+        let to = own.get_mut(panel.code(column, k)..)?;
+        super::codes_mut(to.get_mut(..codes.len())?).copy_from_slice(codes);
+        Some(())
+    };
+    // up to the next whole step, whole steps, and what is left
+    let (begun, row) = row.split_at(row.len().min(k.next_multiple_of(STEP) - k));
+    copy(own, k, begun)?;
+    k += begun.len();
+    let (whole, left) = row.as_chunks::<STEP>();
+    if !whole.is_empty() {
+        let places = own.get_mut(panel.code(column, k)..)?;
+        for (to, codes) in places.chunks_mut(panel.columns * STEP).zip(whole) {
+            *super::codes_mut(to).first_chunk_mut()? = *codes;
+        }
+    }
+    copy(own, k + whole.len() * STEP, left)
 }
 
 /// Places codes of taps, the first of which is number `at` of all.

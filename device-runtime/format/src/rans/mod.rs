@@ -183,6 +183,10 @@ impl<'a> Decoder<'a> {
         if self.two_states {
             states[1] = word32(take(&mut bytes, 4)?);
         }
+        let mut words = Words {
+            bytes,
+            cut_short: false,
+        };
         let mut buffer = [0; BUFFER];
         let mut at = elements.start;
         while at < elements.end {
@@ -192,17 +196,19 @@ impl<'a> Decoder<'a> {
             while at < end {
                 let out = buffer.get_mut(..BUFFER.min(end - at)).unwrap_or_default();
                 if self.two_states {
-                    model.interleaved(&mut states, self.scale_bits, &mut bytes, out)?;
+                    model.interleaved(&mut states, self.scale_bits, &mut words, out);
                 } else {
                     for element in &mut *out {
-                        *element = model.step(&mut states[0], self.scale_bits, &mut bytes)?;
+                        *element = model.step(&mut states[0], self.scale_bits, &mut words);
                     }
                 }
                 sink(out);
                 at += out.len();
             }
         }
-        if states == [STATE_END; 2] && bytes.is_empty() {
+        if words.cut_short {
+            Err(malformed("cut short"))
+        } else if states == [STATE_END; 2] && words.bytes.is_empty() {
             Ok(())
         } else {
             Err(malformed("wrong state at the end of a chunk"))
@@ -243,18 +249,16 @@ impl<'a> Rows<'a> {
 
 /// A model, expanded for decoding.
 struct Model {
-    lowest: u8,
-    /// Symbol of each slot.
-    symbols: [u8; SLOTS],
-    /// Frequency and first slot of each symbol.
-    ranges: [(u16, u16); 256],
+    /// Element of each slot.
+    elements: [u8; SLOTS],
+    /// For each element, its frequency and, in the upper half, its first slot.
+    ranges: [u32; 256],
 }
 
 impl Model {
     const EMPTY: Self = Self {
-        lowest: 0,
-        symbols: [0; SLOTS],
-        ranges: [(0, 0); 256],
+        elements: [0; SLOTS],
+        ranges: [0; 256],
     };
 
     fn read(&mut self, stream: &mut &[u8], scale_bits: u32) -> Result<(), FormatError> {
@@ -264,20 +268,22 @@ impl Model {
         if order > MAX_ORDER {
             return Err(malformed("order of the frequencies' code"));
         }
-        self.lowest = lowest;
         let mut bits = BitReader {
             bytes: stream,
             at: 0,
         };
         let mut start = 0usize;
-        for (symbol, range) in (0..=last).zip(self.ranges.iter_mut()) {
+        for symbol in 0..=last {
+            let element = lowest.wrapping_add(symbol);
             let frequency = bits.exp_golomb(u32::from(order))? as usize;
             let slots = self
-                .symbols
+                .elements
                 .get_mut(start..start + frequency)
                 .ok_or(malformed("frequencies"))?;
-            slots.fill(symbol);
-            *range = (frequency as u16, start as u16);
+            slots.fill(element);
+            if let Some(range) = self.ranges.get_mut(usize::from(element)) {
+                *range = frequency as u32 | (start as u32) << 16;
+            }
             start += frequency;
         }
         let used = bits.at.div_ceil(8);
@@ -294,48 +300,65 @@ impl Model {
         &self,
         states: &mut [u32; 2],
         scale_bits: u32,
-        words: &mut &[u8],
+        words: &mut Words<'_>,
         out: &mut [i8],
-    ) -> Result<(), FormatError> {
+    ) {
         let [mut even, mut odd] = *states;
         let mut pairs = out.chunks_exact_mut(2);
         for pair in &mut pairs {
             if let [first, second] = pair {
-                *first = self.step(&mut even, scale_bits, words)?;
-                *second = self.step(&mut odd, scale_bits, words)?;
+                *first = self.step(&mut even, scale_bits, words);
+                *second = self.step(&mut odd, scale_bits, words);
             }
         }
         *states = [even, odd];
         if let [last] = pairs.into_remainder() {
-            *last = self.step(&mut even, scale_bits, words)?;
+            *last = self.step(&mut even, scale_bits, words);
             *states = [odd, even];
         }
-        Ok(())
     }
 
     #[inline(always)]
     #[expect(
         clippy::indexing_slicing,
-        reason = "a slot is below SLOTS, a symbol below 256: the compiler drops the checks"
+        reason = "a slot is below SLOTS, an element below 256: the compiler drops the checks"
     )]
-    fn step(&self, state: &mut u32, scale_bits: u32, words: &mut &[u8]) -> Result<i8, FormatError> {
+    fn step(&self, state: &mut u32, scale_bits: u32, words: &mut Words<'_>) -> i8 {
         let slot = *state & ((1 << scale_bits) - 1);
-        let symbol = self.symbols[slot as usize % SLOTS];
-        let (frequency, start) = self.ranges[usize::from(symbol)];
+        let element = self.elements[slot as usize % SLOTS];
+        let range = self.ranges[usize::from(element)];
         // Cannot overflow: frequency <= 2^scale_bits, so the product is at most the old state.
-        let mut x = u32::from(frequency)
+        let mut x = (range & 0xffff)
             .wrapping_mul(*state >> scale_bits)
             .wrapping_add(slot)
-            .wrapping_sub(u32::from(start));
+            .wrapping_sub(range >> 16);
         if x < STATE_END {
-            let (word, rest) = words
-                .split_first_chunk::<2>()
-                .ok_or(malformed("cut short"))?;
-            *words = rest;
-            x = x << 16 | u32::from(u16::from_le_bytes(*word));
+            x = x << 16 | words.next();
         }
         *state = x;
-        Ok(self.lowest.wrapping_add(symbol) as i8)
+        element as i8
+    }
+}
+
+/// The words of a chunk. Beyond the last there are zeros, so that the inner loop has no way out.
+struct Words<'a> {
+    bytes: &'a [u8],
+    cut_short: bool,
+}
+
+impl Words<'_> {
+    #[inline(always)]
+    fn next(&mut self) -> u32 {
+        match self.bytes.split_first_chunk::<2>() {
+            Some((word, rest)) => {
+                self.bytes = rest;
+                u32::from(u16::from_le_bytes(*word))
+            }
+            None => {
+                self.cut_short = true;
+                0
+            }
+        }
     }
 }
 
