@@ -31,7 +31,7 @@ pub enum OpenError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// The manifest declares less memory than the network needs.
+    /// The memory that a session needs is no multiple of the alignment, or more than can be addressed.
     Arena {
         /// Which part of the arena.
         what: &'static str,
@@ -63,7 +63,7 @@ impl fmt::Display for OpenError {
                 need,
             } => write!(
                 f,
-                "the package declares {declared} arena bytes for {what}, which are not {need}, aligned and within the address space"
+                "the package declares {declared} arena bytes for {what}, a session needs {need}: not aligned, or more than can be addressed"
             ),
             Self::Labels => f.write_str("the labels are not UTF-8 text"),
         }

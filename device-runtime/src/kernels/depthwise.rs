@@ -6,7 +6,7 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
-use super::{Depthwise, GATHERED};
+use super::{Depthwise, Out, place, portable};
 use crate::quantize::Codes;
 use core::arch::asm;
 
@@ -43,10 +43,28 @@ pub(super) trait Lanes {
     unsafe fn store(sums: Self::Sums, multipliers: *const f32, codes: Codes, out: *mut i8);
 }
 
+/// In blocks of the most lanes that there are channels for; with fewer channels, or for sums, the
+/// portable body.
+#[inline(always)]
+pub(super) fn depthwise_i8<Wide: Lanes, Narrow: Lanes>(
+    depthwise: &Depthwise<'_>,
+    out: Out<'_>,
+) -> Option<()> {
+    match out {
+        Out::Codes(codes, out, stride) if depthwise.channels >= Wide::LANES => {
+            blocks::<Wide>(depthwise, codes, out, stride)
+        }
+        Out::Codes(codes, out, stride) if depthwise.channels >= Narrow::LANES => {
+            blocks::<Narrow>(depthwise, codes, out, stride)
+        }
+        out => portable::depthwise_i8(depthwise, out),
+    }
+}
+
 /// Every position and channel; the last block overlaps the one before it.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-pub(super) fn depthwise_i8<L: Lanes>(
+fn blocks<L: Lanes>(
     depthwise: &Depthwise<'_>,
     codes: Codes,
     out: &mut [i8],
@@ -102,7 +120,7 @@ impl Block<'_> {
     /// With the weights in registers.
     ///
     /// # Safety
-    /// The pointers are those of [`depthwise_i8`], with `L`'s lanes.
+    /// The pointers are those of [`blocks`], with `L`'s lanes.
     #[inline(always)]
     unsafe fn run_fixed<L: Lanes, const TAPS: usize>(&self) {
         // SAFETY: the caller's.
@@ -141,7 +159,7 @@ impl Block<'_> {
     /// With the weights in memory.
     ///
     /// # Safety
-    /// The pointers are those of [`depthwise_i8`], with `L`'s lanes.
+    /// The pointers are those of [`blocks`], with `L`'s lanes.
     #[inline(always)]
     unsafe fn run<L: Lanes>(&self) {
         // SAFETY: the caller's.
@@ -172,7 +190,7 @@ impl Block<'_> {
     /// Input codes and weights of a tap.
     ///
     /// # Safety
-    /// The pointers are those of [`depthwise_i8`], with `L`'s lanes; there is such a tap.
+    /// The pointers are those of [`blocks`], with `L`'s lanes; there is such a tap.
     #[inline(always)]
     unsafe fn tap<L: Lanes>(&self, starts: &[u32], tap: usize, at: usize) -> (L::Codes, L::Codes) {
         // SAFETY: the caller's.
@@ -186,9 +204,7 @@ impl Block<'_> {
     /// Where these channels of a tap begin.
     #[inline(always)]
     fn input(&self, start: u32) -> *const i8 {
-        let [input, zeros] = self.depthwise.sources.map(<[i8]>::as_ptr);
-        let from = if start & GATHERED == 0 { input } else { zeros };
-        from.wrapping_add((start & !GATHERED) as usize + self.first)
+        place(self.depthwise.sources, start).wrapping_add(self.first)
     }
 }
 

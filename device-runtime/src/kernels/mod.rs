@@ -21,6 +21,8 @@ mod x86_64;
 use crate::quantize::Codes;
 use core::fmt;
 use core::ops::Range;
+#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+use panel::MAX_COLUMNS;
 pub(crate) use panel::{MAX_STEP, Panel, most_bytes};
 
 /// Output positions that a float product computes at once.
@@ -131,6 +133,19 @@ pub(crate) const GATHERED: u32 = 1 << 31;
 #[inline(always)]
 pub(crate) fn source(start: u32) -> (usize, usize) {
     ((start >> 31) as usize, (start & !GATHERED) as usize)
+}
+
+/// Where a start points to.
+#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+#[inline(always)]
+fn place(sources: [&[i8]; 2], start: u32) -> *const i8 {
+    let [input, gathered] = sources.map(<[i8]>::as_ptr);
+    let from = if start & GATHERED == 0 {
+        input
+    } else {
+        gathered
+    };
+    from.wrapping_add((start & !GATHERED) as usize)
 }
 
 /// Whether `len` codes from each start on lie in its source.

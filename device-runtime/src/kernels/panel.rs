@@ -13,7 +13,7 @@ pub(crate) struct Panel {
 }
 
 /// Every set's `columns` divide this.
-const MAX_COLUMNS: usize = 16;
+pub(super) const MAX_COLUMNS: usize = 16;
 /// Every set's `step` divides this.
 pub(crate) const MAX_STEP: usize = 16;
 
@@ -43,9 +43,7 @@ impl Panel {
         let (step, within) = (k / self.step, k % self.step);
         self.head() + (step * self.columns + column) * self.step + within
     }
-}
 
-impl Panel {
     /// The multipliers in panels, one for each output channel, then those of channels that only fill up.
     pub(crate) fn multipliers(self, panels: &[u8], depth: usize) -> impl Iterator<Item = f32> {
         let heads = panels.chunks(self.bytes(depth));

@@ -1,7 +1,7 @@
 //! The integer matrix product in tiles, for sets with vector instructions: generic over what a set
 //! does with some rows and one panel.
 
-use super::{GATHERED, Gemm, MAX_RUNS, Out, Panel};
+use super::{Gemm, MAX_COLUMNS, MAX_RUNS, Out, Panel, place};
 use crate::quantize::Codes;
 
 /// Most rows of a tile.
@@ -9,8 +9,6 @@ const MAX_ROWS: usize = 8;
 /// Places of runs that are held at once.
 const PLACES: usize = 256;
 const _: () = assert!(PLACES / MAX_RUNS >= MAX_ROWS);
-/// Most columns of a tile.
-const MAX_COLUMNS: usize = 16;
 
 /// The product of `M` rows with one panel, in registers.
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
@@ -96,8 +94,7 @@ impl<const M: usize> Rows<M> {
 pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> {
     let panels = gemm.check(T::PANEL)?;
     let to = Place::new::<T>(gemm, &mut out)?;
-    let [input, gathered] = gemm.sources.map(<[i8]>::as_ptr);
-    let mut begins = [input; PLACES];
+    let mut begins = [core::ptr::null(); PLACES];
     let rows = PLACES / gemm.runs / MAX_ROWS * MAX_ROWS;
     let mut first = 0;
     while first < gemm.rows() {
@@ -105,12 +102,7 @@ pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> 
         let starts = gemm.starts.get(first * gemm.runs..)?;
         let starts = starts.get(..rows * gemm.runs)?;
         for (begin, &start) in begins.iter_mut().zip(starts) {
-            let from = if start & GATHERED == 0 {
-                input
-            } else {
-                gathered
-            };
-            *begin = from.wrapping_add((start & !GATHERED) as usize);
+            *begin = place(gemm.sources, start);
         }
         for (index, panel) in panels.clone().enumerate() {
             let column = index * T::PANEL.columns;

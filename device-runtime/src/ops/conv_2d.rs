@@ -90,7 +90,7 @@ impl Conv2d {
 
     /// Products in one sum.
     fn depth(&self) -> usize {
-        self.geometry.kernel[0] * self.geometry.kernel[1] * self.inputs
+        self.geometry.window() * self.inputs
     }
 
     fn positions(&self) -> usize {
@@ -210,10 +210,11 @@ impl Conv2d {
         let (runs, run) = reading.runs();
         let group_bytes = kernels.panel.count(self.outputs) * kernels.panel.bytes(self.depth());
         let filters = self.geometry.output[2];
+        let block = self.block().max(1);
         for group in 0..self.groups {
             let panels = expanded.get(group * group_bytes..)?;
-            for first in (0..self.positions()).step_by(self.block().max(1)) {
-                let count = self.block().min(self.positions() - first);
+            for first in (0..self.positions()).step_by(block) {
+                let count = block.min(self.positions() - first);
                 let starts = starts.get_mut(..count * runs)?;
                 self.place(reading, input, group, first..first + count, starts, patches)?;
                 let gemm = Gemm {
@@ -280,7 +281,7 @@ impl Conv2d {
                 true => inside.end.min(end) - column,
                 false => 1,
             };
-            let origin = [geometry.origin(0, row), geometry.origin(1, column)];
+            let origin = geometry.origins([row, column]);
             let starts = starts.get_mut((at - positions.start) * runs..)?;
             let starts = starts.get_mut(..count * runs)?;
             match reading {
@@ -384,7 +385,7 @@ impl Conv2d {
         let geometry = &self.geometry;
         let [_, width, channels] = geometry.input;
         let taps = geometry.kernel[1];
-        let Some(y) = geometry.row(origin[0], row) else {
+        let Some(y) = geometry.coordinate(0, origin[0], row) else {
             to.get_mut(..taps * self.inputs)?.fill(self.zero_point);
             return Some(());
         };
@@ -404,14 +405,6 @@ impl Conv2d {
             }
         }
         Some(())
-    }
-
-    fn origin(&self, position: usize) -> Option<[isize; 2]> {
-        let (row, column) = row_and_column(position, self.geometry.output[1])?;
-        Some([
-            self.geometry.origin(0, row),
-            self.geometry.origin(1, column),
-        ])
     }
 
     fn run_float(&self, memory: &mut Memory<'_>, min: f32, max: f32) -> Option<()> {
@@ -486,10 +479,8 @@ impl Conv2d {
         lanes: usize,
         patch: &mut [f32],
     ) -> Option<()> {
-        let [kernel_height, kernel_width] = self.geometry.kernel;
         let patches = chunks_mut(patch, self.inputs * lanes)?;
-        let taps = (0..kernel_height).flat_map(|row| (0..kernel_width).map(move |c| (row, c)));
-        for (patch, tap) in patches.zip(taps) {
+        for (patch, tap) in patches.zip(self.geometry.window_taps()) {
             let mut sources: [&[f32]; LANES] = [&[]; LANES];
             for (lane, source) in sources.iter_mut().enumerate().take(count) {
                 *source = self.tap(input, group, first + lane, tap)?;
@@ -514,19 +505,17 @@ impl Conv2d {
         input: &'s [f32],
         group: usize,
         position: usize,
-        (row, column): (usize, usize),
+        tap: [usize; 2],
     ) -> Option<&'s [f32]> {
         let geometry = &self.geometry;
-        let [height, width, channels] = geometry.input;
-        let [y, x] = self.origin(position)?;
-        let y = y + (row * geometry.dilation[0]) as isize;
-        let x = x + (column * geometry.dilation[1]) as isize;
-        let inside = y >= 0 && x >= 0 && y < height as isize && x < width as isize;
-        if !inside {
-            return Some(&[]);
+        let (y, x) = row_and_column(position, geometry.output[1])?;
+        match geometry.pixel(geometry.origins([y, x]), tap) {
+            Some(pixel) => {
+                let at = pixel * geometry.input[2] + group * self.inputs;
+                input.get(at..at + self.inputs)
+            }
+            None => Some(&[]),
         }
-        let at = (y as usize * width + x as usize) * channels + group * self.inputs;
-        input.get(at..at + self.inputs)
     }
 
     /// A convolution that is a fully connected layer over the channels.

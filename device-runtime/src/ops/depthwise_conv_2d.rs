@@ -138,7 +138,7 @@ impl DepthwiseConv2d {
                 true => inside.len() as u32,
                 false => 1,
             };
-            let origin = [geometry.origin(0, row), geometry.origin(1, column)];
+            let origin = geometry.origins([row, column]);
             for (start, tap) in starts.iter_mut().zip(geometry.window_taps()) {
                 *start = match geometry.pixel(origin, tap) {
                     Some(pixel) => (pixel * self.channels()) as u32,

@@ -59,7 +59,7 @@ impl Geometry {
 
     /// First input coordinate under the window at `position`, which may lie in the padding.
     #[inline(always)]
-    pub(crate) fn origin(&self, axis: usize, position: usize) -> isize {
+    fn origin(&self, axis: usize, position: usize) -> isize {
         (position * self.stride[axis]) as isize - self.pad[axis] as isize
     }
 
@@ -86,11 +86,17 @@ impl Geometry {
         first..end.min(self.output[axis]).max(first)
     }
 
-    /// The input's row under a row of the window that begins at `origin`; none in the padding.
+    /// The input's coordinate along an axis under a tap of the window that begins at `origin`; none in the padding.
     #[inline(always)]
-    pub(crate) fn row(&self, origin: isize, tap: usize) -> Option<usize> {
-        let at = origin + (tap * self.dilation[0]) as isize;
-        usize::try_from(at).ok().filter(|&at| at < self.input[0])
+    pub(crate) fn coordinate(&self, axis: usize, origin: isize, tap: usize) -> Option<usize> {
+        let at = origin + (tap * self.dilation[axis]) as isize;
+        usize::try_from(at).ok().filter(|&at| at < self.input[axis])
+    }
+
+    /// First coordinates under the window at an output row and column.
+    #[inline(always)]
+    pub(crate) fn origins(&self, position: [usize; 2]) -> [isize; 2] {
+        [0, 1].map(|axis| self.origin(axis, position[axis]))
     }
 
     /// Rows and columns of the window's taps.
@@ -102,11 +108,8 @@ impl Geometry {
     /// The input's pixel under a tap of the window that begins at `origin`; none in the padding.
     #[inline(always)]
     pub(crate) fn pixel(&self, origin: [isize; 2], tap: [usize; 2]) -> Option<usize> {
-        let along = |axis: usize| {
-            let at = origin[axis] + (tap[axis] * self.dilation[axis]) as isize;
-            usize::try_from(at).ok().filter(|&at| at < self.input[axis])
-        };
-        Some(along(0)? * self.input[1] + along(1)?)
+        let [y, x] = [0, 1].map(|axis| self.coordinate(axis, origin[axis], tap[axis]));
+        Some(y? * self.input[1] + x?)
     }
 
     /// Number of taps of the window, inside the input or not.
@@ -118,7 +121,7 @@ impl Geometry {
     #[inline(always)]
     pub(crate) fn taps_at<'s, T>(&self, input: &'s [T], position: usize) -> Option<Taps<'s, T>> {
         let (row, column) = row_and_column(position, self.output[1])?;
-        let origin = [self.origin(0, row), self.origin(1, column)];
+        let origin = self.origins([row, column]);
         Some(Taps {
             input,
             width: self.input[1],

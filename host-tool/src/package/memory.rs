@@ -31,18 +31,20 @@ pub(super) fn place(lifetimes: &[Lifetime]) -> (Vec<usize>, usize) {
     let bound = lower_bound(lifetimes);
     let mut order: Vec<usize> = (0..lifetimes.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(lifetimes[i].size), i));
-    let mut best = place_in(&order, lifetimes);
-    for _ in 0..lifetimes.len() {
+    let mut latest = place_in(&order, lifetimes);
+    let mut best = latest.clone();
+    for _ in 1..lifetimes.len() {
         if best.1 <= bound {
             break;
         }
-        let (offsets, total) = place_in(&order, lifetimes);
-        let top = |&i: &usize| offsets[i] + lifetimes[i].aligned() == total;
+        let (offsets, total) = &latest;
+        let top = |&i: &usize| offsets[i] + lifetimes[i].aligned() == *total;
         if let Some(at) = order.iter().position(top) {
             order[..=at].rotate_right(1);
         }
-        if total < best.1 {
-            best = (offsets, total);
+        latest = place_in(&order, lifetimes);
+        if latest.1 < best.1 {
+            best = latest.clone();
         }
     }
     best

@@ -1,14 +1,12 @@
 //! Checks of the runtime for boards: that it builds where there is no operating system, by rustup's targets or by
 //! compiling `core` from the distribution's source, and that its kernels are right on an emulated core.
 
-use crate::setup::cross_compiler;
+use crate::setup::{LINKER, TRIPLE, cross_compiler};
 use crate::shell::{Failure, Step};
 use std::path::Path;
 
 const RUNTIME: &str = "edgeprune-runtime";
 const BARE: [&str; 2] = ["aarch64-unknown-none", "thumbv7em-none-eabihf"];
-const LINUX: &str = "aarch64-unknown-linux-gnu";
-const LINKER: &str = "aarch64-linux-gnu-gcc";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/core";
 /// Apart from the rest: another compiler would invalidate it.
@@ -27,7 +25,7 @@ pub(crate) fn emulated_tests() -> Result<(), Failure> {
     let rustc = cross_compiler().ok_or_else(no_compiler)?;
     Step::cargo(["test", "--release", "-p", RUNTIME, "--features", "std"])
         .args(["--test", "linear", "--test", "operators"])
-        .args(["--target", LINUX, "--target-dir", FOLDER])
+        .args(["--target", TRIPLE, "--target-dir", FOLDER])
         .env("RUSTC", rustc)
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER)
@@ -39,7 +37,7 @@ pub(crate) fn emulated_tests() -> Result<(), Failure> {
 }
 
 fn no_compiler() -> Failure {
-    Failure(format!("no compiler for {LINUX}: run `cargo xtask setup`"))
+    Failure(format!("no compiler for {TRIPLE}: run `cargo xtask setup`"))
 }
 
 /// The triples for which there is no way.
@@ -55,7 +53,7 @@ pub(crate) fn check() -> Result<(), Failure> {
         build(triple)?;
     }
     let rustc = cross_compiler().ok_or_else(no_compiler)?;
-    runtime(LINUX).env("RUSTC", rustc).run()
+    runtime(TRIPLE).env("RUSTC", rustc).run()
 }
 
 fn build(triple: &str) -> Result<(), Failure> {

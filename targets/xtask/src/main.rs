@@ -14,7 +14,7 @@ usage: cargo xtask COMMAND
 
   setup   install what is missing to build for the boards and to emulate them
   demo    setup, then pack, score and benchmark the demo network into edgeprune-demo/
-  test    setup, then every check: tests, format, lints, builds without std
+  test    setup, then every check: tests, kernels on an emulated core, format, lints, builds without std
   bare    only the last: build the runtime for boards without an operating system
 ";
 

@@ -5,7 +5,9 @@ use crate::bare;
 use crate::shell::{Failure, Step, workspace};
 
 /// 64-bit ARM Linux: every built-in board.
-const TRIPLE: &str = "aarch64-unknown-linux-gnu";
+pub(crate) const TRIPLE: &str = "aarch64-unknown-linux-gnu";
+/// Its linker.
+pub(crate) const LINKER: &str = "aarch64-linux-gnu-gcc";
 /// Debian's name of that architecture.
 const DEBIAN_ARCH: &str = "arm64";
 /// Debian's compiler, behind rustup's in the search path.
@@ -21,7 +23,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     if cross_compiler().is_none() && !(rustup_adds(&[TRIPLE]) && cross_compiler().is_some()) {
         packages.extend(DEBIAN_RUST);
     }
-    if !starts("aarch64-linux-gnu-gcc") {
+    if !starts(LINKER) {
         packages.extend(DEBIAN_LINKER);
     }
     if !starts("qemu-aarch64") {
@@ -143,7 +145,7 @@ fn as_root(program: &str) -> Step {
 fn verify() -> Result<(), Failure> {
     let problem = if cross_compiler().is_none() {
         "no compiler with a standard library of its own version for the boards: Debian's `rustc-web` and `libstd-rust-web-dev:arm64` must have the same version (try `apt-get upgrade`)"
-    } else if !starts("aarch64-linux-gnu-gcc") {
+    } else if !starts(LINKER) {
         "aarch64-linux-gnu-gcc does not start"
     } else if !starts("qemu-aarch64") {
         "qemu-aarch64 does not start"

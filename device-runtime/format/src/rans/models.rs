@@ -37,7 +37,7 @@ impl Models {
         let rows = Rows::new(elements, row)?;
         let mut best = Self::with(&rows, 1);
         let mut number = 2;
-        while number <= MAX_MODELS.min(rows.len()) && row >= LEAST_ROW {
+        while number <= MAX_MODELS.min(rows.len()) {
             let next = Self::with(&rows, number);
             if next.cost >= best.cost {
                 break;

@@ -3,21 +3,13 @@
 
 use super::avx512::requantize;
 use crate::kernels::depthwise::{self, Lanes};
-use crate::kernels::{Depthwise, Out, portable};
+use crate::kernels::{Depthwise, Out};
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
 
 #[inline(always)]
 pub(super) fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
-    match out {
-        Out::Codes(codes, out, stride) if depthwise.channels >= 16 => {
-            depthwise::depthwise_i8::<Sixteen>(depthwise, codes, out, stride)
-        }
-        Out::Codes(codes, out, stride) if depthwise.channels >= 8 => {
-            depthwise::depthwise_i8::<Eight>(depthwise, codes, out, stride)
-        }
-        out => portable::depthwise_i8(depthwise, out),
-    }
+    depthwise::depthwise_i8::<Sixteen, Eight>(depthwise, out)
 }
 
 struct Sixteen;
