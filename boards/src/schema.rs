@@ -174,6 +174,11 @@ impl Board {
         Ok(board)
     }
 
+    /// Most int8 multiply-accumulates a second of one core at its highest clock.
+    pub fn peak_int8_macs_per_second(&self) -> f64 {
+        f64::from(self.cpu.int8_macs_per_cycle) * f64::from(self.cpu.clock_mhz) * 1e6
+    }
+
     /// The linker, emulator and packages of this board's triple. A board that [`Self::from_toml`]
     /// has read has one.
     pub fn toolchain(&self) -> Option<&'static Toolchain> {

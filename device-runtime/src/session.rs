@@ -6,7 +6,7 @@
     clippy::indexing_slicing
 )]
 
-use crate::kernels::KernelSet;
+use crate::kernels::{KernelName, KernelSet};
 use crate::observer::Observer;
 use crate::ops::{self, Activation, Element, Fault, Region, Step};
 use crate::package::{MAX_PORTS, Package, Port};
@@ -352,6 +352,12 @@ impl<const NODES: usize> Session<'_, '_, NODES> {
     /// Number of nodes.
     pub fn nodes(&self) -> usize {
         self.steps.len()
+    }
+
+    /// The kernel that runs a node; `None` where that is the portable definition of its operator, and beyond
+    /// the last node.
+    pub fn kernel(&self, node: usize) -> Option<KernelName> {
+        self.steps.get(node)?.kernel(self.kernels)
     }
 
     /// Bytes that one node writes.

@@ -1,5 +1,5 @@
-// QEMU plugin: counts the guest's instructions between its last two calls of getppid, which mark
-// where an inference begins and ends, and says how many at exit. What a whole process executes
+// QEMU plugin: counts the guest's instructions between its calls of getppid, which mark where an
+// inference or a layer begins and ends, and says how many at each. What a whole process executes
 // differs from run to run: its start reads its memory map, whose addresses are random.
 //
 // Distributions ship QEMU without its plugin header, so what is used of it is declared here:
@@ -24,7 +24,6 @@ void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), int flags, void *);
 void qemu_plugin_register_vcpu_syscall_cb(plugin_id, void (*)(plugin_id, unsigned cpu, int64_t number, uint64_t, uint64_t,
                                                               uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t));
-void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *), void *);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 void qemu_plugin_outs(const char *);
 
@@ -35,7 +34,6 @@ static const int NO_REGISTERS_READ = 0;
 static int64_t mark_number = 173;
 static uint64_t executed;
 static uint64_t mark;
-static uint64_t between_marks;
 
 static void on_execution(unsigned cpu, void *instructions) {
     (void)cpu;
@@ -54,17 +52,11 @@ static void on_system_call(plugin_id id, unsigned cpu, int64_t number, uint64_t 
     (void)id, (void)cpu, (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g, (void)h;
     if (number == mark_number) {
         uint64_t now = __atomic_load_n(&executed, __ATOMIC_RELAXED);
-        between_marks = now - mark;
+        char text[64];
+        snprintf(text, sizeof text, "instructions: %" PRIu64 "\n", now - mark);
+        qemu_plugin_outs(text);
         mark = now;
     }
-}
-
-static void on_exit(plugin_id id, void *unused) {
-    (void)id;
-    (void)unused;
-    char text[64];
-    snprintf(text, sizeof text, "instructions: %" PRIu64 "\n", between_marks);
-    qemu_plugin_outs(text);
 }
 
 EXPORT int qemu_plugin_install(plugin_id id, const struct machine *machine, int argc, char **argv) {
@@ -75,6 +67,5 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct machine *machine, int 
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
     qemu_plugin_register_vcpu_syscall_cb(id, on_system_call);
-    qemu_plugin_register_atexit_cb(id, on_exit, NULL);
     return 0;
 }

@@ -271,6 +271,36 @@ fn an_emulated_benchmark_counts_the_same_instructions_every_time() -> TestResult
             again.instructions_per_inference
         );
         assert_eq!(first.output_sha256, here.output_sha256, "{}", board.id);
+        let layers: Option<Vec<u64>> = first
+            .layers
+            .iter()
+            .map(|layer| layer.instructions)
+            .collect();
+        let (layers, all) = (
+            layers.ok_or("a layer was not counted")?,
+            first.instructions_per_inference,
+        );
+        assert!(layers.iter().all(|&layer| layer > 100), "{layers:?}");
+        let difference = layers.iter().sum::<u64>().abs_diff(all.unwrap_or(0));
+        assert!(difference < 1_000, "{layers:?} of {all:?}");
+        let kernels: Vec<&str> = first
+            .layers
+            .iter()
+            .map(|layer| layer.kernel.as_str())
+            .collect();
+        for (kernel, words) in kernels.iter().zip([
+            "qs8-igemm-",
+            "qs8-dwconv-9p-",
+            "portable",
+            "qs8-gemm-",
+            "portable",
+        ]) {
+            assert!(
+                kernel.starts_with(words)
+                    && (words == "portable" || kernel.ends_with(&first.kernels)),
+                "{kernels:?}"
+            );
+        }
     }
     Ok(())
 }

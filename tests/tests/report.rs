@@ -1,7 +1,7 @@
 //! The HTML report: complete, self-contained, and safe with any name.
 
 use edgeprune::report::record::{
-    Bench, BenchLayer, Eval, EvalLayer, Identity, Latency, Pack, PackLayer, Record,
+    ArenaParts, Bench, BenchLayer, Eval, EvalLayer, Identity, Latency, Pack, PackLayer, Record,
 };
 use edgeprune::report::{Report, html};
 
@@ -35,6 +35,7 @@ fn pack(package: usize) -> Record {
         package_bytes: 5000 * (package as u64 + 1),
         source_bytes: Some(100_000),
         arena_bytes: 4096,
+        arena: ArenaParts::default(),
         density: 0.5,
         layers: layers.collect(),
         removed_channels: 0,
@@ -68,6 +69,8 @@ fn bench(package: usize, board: &str, emulated: bool) -> Record {
         op: HOSTILE.into(),
         us: 10.0,
         macs: 1000,
+        kernel: HOSTILE.into(),
+        instructions: emulated.then_some(1_000),
     });
     Record::Bench(Bench {
         identity: identity(package),
@@ -84,6 +87,7 @@ fn bench(package: usize, board: &str, emulated: bool) -> Record {
             p90: 3.0,
             p99: 4.0,
         },
+        peak_int8_macs_per_second: None,
         instructions_per_inference: emulated.then_some(1_000_000),
         arena_bytes: 4096,
         package_bytes: 5000 * (package as u64 + 1),

@@ -11,6 +11,7 @@
 mod aarch64;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 mod depthwise;
+mod name;
 mod panel;
 pub(crate) mod portable;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
@@ -21,6 +22,8 @@ mod x86_64;
 use crate::quantize::Codes;
 use core::fmt;
 use core::ops::Range;
+pub use name::KernelName;
+pub(crate) use name::Shape;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 use panel::MAX_COLUMNS;
 pub(crate) use panel::{MAX_STEP, Panel, most_bytes};
@@ -78,12 +81,40 @@ impl fmt::Debug for KernelSet {
     }
 }
 
+impl Table {
+    /// The name of a kernel of this set.
+    pub(crate) fn kernel(
+        &self,
+        elements: &'static str,
+        operator: &'static str,
+        shape: Shape,
+    ) -> KernelName {
+        KernelName {
+            elements,
+            operator,
+            shape,
+            set: self.name,
+        }
+    }
+
+    /// What the integer product computes at once.
+    pub(crate) fn tile(&self) -> Shape {
+        Shape::Tile {
+            rows: self.rows,
+            columns: self.panel.columns,
+            step: self.panel.step,
+        }
+    }
+}
+
 /// The kernels. Each returns `None`, having written nothing of use, where slices are too short.
 #[expect(clippy::type_complexity, reason = "each signature stands here once")]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// Layout of the constants that `gemm_i8` reads.
     pub(crate) panel: Panel,
+    /// Rows that `gemm_i8` computes at once.
+    pub(crate) rows: usize,
     /// Integer matrix product, with the bias and what follows the sum.
     pub(crate) gemm_i8: fn(&Gemm<'_>, Out<'_>) -> Option<()>,
     /// Integer depthwise convolution of output positions in a row.

@@ -13,6 +13,7 @@ pub(super) static TABLE: Table = Table {
         step: 4,
         offset: 0,
     },
+    rows: 1,
     gemm_i8,
     depthwise_i8,
     product_f32: |patch, weights, acc| product_f32::<LANES, 4>(patch, weights, acc),

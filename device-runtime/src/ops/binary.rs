@@ -6,7 +6,7 @@ use super::bounds::{chunks, chunks_mut, row_and_column};
 use super::{
     Activation, Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut,
 };
-use crate::kernels::{BinaryCodes, portable::each};
+use crate::kernels::{BinaryCodes, KernelName, Shape, Table, portable::each};
 use crate::quantize::{Codes, clamp, multiplier};
 use edgeprune_format::manifest::{self, BinaryKind};
 
@@ -46,6 +46,19 @@ impl Binary {
             second: b.shape,
             arithmetic: arithmetic(kind, [&a, &b], &output, activation)?,
         })
+    }
+
+    /// The kernel of a set that runs this, if that has one of its own.
+    pub(crate) fn kernel(&self, table: &Table) -> Option<KernelName> {
+        match (self.kind, &self.arithmetic) {
+            (BinaryKind::Add, Arithmetic::Integer { .. }) => {
+                Some(table.kernel("qs8", "vadd", Shape::Plain))
+            }
+            (BinaryKind::Sub, Arithmetic::Integer { .. }) => {
+                Some(table.kernel("qs8", "vsub", Shape::Plain))
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {

@@ -5,7 +5,9 @@ use super::bounds::{chunks, chunks_mut, copy, copy_over, row_and_column};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
-use crate::kernels::{FloatWeights, GATHERED, Gemm, LANES, MAX_RUNS, MAX_STEP, Out, Table};
+use crate::kernels::{
+    FloatWeights, GATHERED, Gemm, KernelName, LANES, MAX_RUNS, MAX_STEP, Out, Shape, Table,
+};
 use crate::plan;
 use crate::quantize::clamp;
 use core::ops::Range;
@@ -187,6 +189,27 @@ impl Conv2d {
                 let [starts, patches, sums] = self.parts()?;
                 starts.checked_add(patches)?.checked_add(sums)
             }
+        }
+    }
+
+    /// The kernel of a set that runs this.
+    pub(crate) fn kernel(&self, table: &Table) -> KernelName {
+        let operator = match self.reading(table.panel.step) {
+            Reading::Rows { .. } if self.geometry.is_pointwise() => "gemm",
+            _ => "igemm",
+        };
+        match self.linear.finish {
+            Finish::Float(..) => table.kernel(
+                "f32",
+                operator,
+                Shape::Tile {
+                    rows: LANES,
+                    columns: 4,
+                    step: 1,
+                },
+            ),
+            Finish::Codes(_) => table.kernel("qs8", operator, table.tile()),
+            Finish::IntegerToFloat(..) => table.kernel("qs8-f32", operator, table.tile()),
         }
     }
 

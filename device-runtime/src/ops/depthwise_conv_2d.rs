@@ -5,7 +5,7 @@ use super::bounds::{chunks, chunks_mut};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
-use crate::kernels::{Depthwise, GATHERED, Out};
+use crate::kernels::{Depthwise, GATHERED, KernelName, Out, Shape, Table};
 use crate::plan;
 use crate::quantize::clamp;
 use edgeprune_format::manifest::{self, Window};
@@ -74,6 +74,16 @@ impl DepthwiseConv2d {
                 places.checked_add(sums.checked_mul(4)?)
             }
         }
+    }
+
+    /// The kernel of a set that runs this.
+    pub(crate) fn kernel(&self, table: &Table) -> KernelName {
+        let elements = match self.linear.finish {
+            Finish::Float(..) => "f32",
+            Finish::Codes(_) => "qs8",
+            Finish::IntegerToFloat(..) => "qs8-f32",
+        };
+        table.kernel(elements, "dwconv", Shape::Taps(self.geometry.window()))
     }
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {

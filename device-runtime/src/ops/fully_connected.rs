@@ -3,6 +3,7 @@
 use super::conv_2d::Conv2d;
 use super::linear::Linear;
 use super::{Checked, Context, Memory};
+use crate::kernels::{KernelName, Table};
 use edgeprune_format::manifest;
 
 #[derive(Clone, Debug)]
@@ -22,6 +23,10 @@ impl FullyConnected {
 
     pub(crate) fn scratch(&self) -> Option<usize> {
         self.0.scratch()
+    }
+
+    pub(crate) fn kernel(&self, table: &Table) -> KernelName {
+        self.0.kernel(table)
     }
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {

@@ -22,7 +22,7 @@ mod transpose;
 mod unary;
 mod window;
 
-use crate::kernels::{KernelSet, Panel};
+use crate::kernels::{KernelName, KernelSet, Panel};
 use edgeprune_format::manifest::{
     DType, Encoding, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor, TensorId,
 };
@@ -388,6 +388,18 @@ impl Step {
             Prepared::AveragePool2d(op) => op.scratch(),
             Prepared::Mean(op) => op.scratch(),
             _ => Some(0),
+        }
+    }
+
+    /// The kernel of the set that runs the node; `None` where that is its portable definition.
+    pub(crate) fn kernel(&self, kernels: KernelSet) -> Option<KernelName> {
+        let table = kernels.table();
+        match &self.kernel {
+            Prepared::Conv2d(op) => Some(op.kernel(table)),
+            Prepared::DepthwiseConv2d(op) => Some(op.kernel(table)),
+            Prepared::FullyConnected(op) => Some(op.kernel(table)),
+            Prepared::Binary(op) => op.kernel(table),
+            _ => None,
         }
     }
 

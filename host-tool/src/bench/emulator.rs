@@ -28,6 +28,26 @@ pub(super) struct Emulator {
     binary: PathBuf,
 }
 
+/// Instructions of one inference.
+pub(super) struct Instructions {
+    pub(super) all: u64,
+    /// In order of execution.
+    pub(super) layers: Vec<u64>,
+}
+
+impl Instructions {
+    /// From what was counted between marks: before the first, two inferences, up to the first layer, the layers.
+    fn of(counts: &[u64], layers: usize) -> Option<Self> {
+        match counts {
+            [_, _, all, _, counts @ ..] if counts.len() == layers => Some(Self {
+                all: *all,
+                layers: counts.to_vec(),
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl Emulator {
     /// Builds the device binary.
     pub(super) fn new(board: &Board) -> Result<Self, Error> {
@@ -58,8 +78,12 @@ impl Emulator {
         self.json(command)
     }
 
-    /// Instructions of the second of two inferences.
-    pub(super) fn instructions_per_inference(&self, package: &Path) -> Result<u64, Error> {
+    /// Instructions of the second of two inferences, and those of its `layers` nodes.
+    pub(super) fn instructions(
+        &self,
+        package: &Path,
+        layers: usize,
+    ) -> Result<Instructions, Error> {
         let counter = self.counter()?;
         let log = tempfile::NamedTempFile::new().map_err(Error::io(Path::new("temporary file")))?;
         let plugin: [&OsStr; 6] = [
@@ -71,13 +95,13 @@ impl Emulator {
             log.path().as_ref(),
         ];
         let mut command = self.device(&plugin, "repeat", package);
-        command.args(["--runs", "2"]);
+        command.args(["--runs", "2", "--layers"]);
         self.output(command)?;
         let text = fs::read_to_string(log.path()).map_err(Error::io(log.path()))?;
-        text.lines()
-            .filter_map(|line| line.strip_prefix(COUNTER_LABEL)?.parse().ok())
-            .next_back()
-            .ok_or_else(|| {
+        let counts = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(COUNTER_LABEL)?.parse().ok());
+        Instructions::of(&counts.collect::<Vec<u64>>(), layers).ok_or_else(|| {
                 Error::Toolchain(format!(
                     "{} did not write the instruction counter's figure: does it support plugins? (`edgeprune doctor`)",
                     self.program

@@ -39,11 +39,15 @@ pub fn emulated(package: &Path, board: &Board, options: BenchOptions) -> Result<
     open(package)?;
     let emulator = Emulator::new(board)?;
     let report = emulator.bench(package, options)?;
-    let instructions = emulator.instructions_per_inference(package)?;
+    let instructions = emulator.instructions(package, report.layers.len())?;
     let mut record = record(package, &board.id, report);
     record.cpu.clone_from(&board.cpu.core);
     record.emulated = true;
-    record.instructions_per_inference = Some(instructions);
+    record.peak_int8_macs_per_second = Some(board.peak_int8_macs_per_second());
+    record.instructions_per_inference = Some(instructions.all);
+    for (layer, instructions) in record.layers.iter_mut().zip(instructions.layers) {
+        layer.instructions = Some(instructions);
+    }
     Ok(record)
 }
 
@@ -74,6 +78,8 @@ fn record(package: &Path, board: &str, report: BenchReport) -> Bench {
         op: layer.op,
         us: layer.us,
         macs: layer.macs,
+        kernel: layer.kernel,
+        instructions: None,
     });
     Bench {
         identity: Identity {
@@ -94,6 +100,7 @@ fn record(package: &Path, board: &str, report: BenchReport) -> Bench {
             p90: report.latency_us.p90,
             p99: report.latency_us.p99,
         },
+        peak_int8_macs_per_second: None,
         instructions_per_inference: None,
         arena_bytes: report.arena_bytes,
         package_bytes: report.package_bytes,

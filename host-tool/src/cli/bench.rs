@@ -4,7 +4,7 @@ use super::board::BoardArg;
 use super::output;
 use crate::Error;
 use crate::bench::{self, BenchOptions};
-use crate::report::record::Bench;
+use crate::report::record::{Bench, BenchLayer};
 use std::path::PathBuf;
 
 /// Inferences of the emulator: its times mean little, its instructions need no repetition.
@@ -71,8 +71,15 @@ fn text(record: &Bench) -> String {
     );
     if let Some(instructions) = record.instructions_per_inference {
         text += &format!(
-            "instructions   {} per inference\n",
-            output::human_count(instructions)
+            "instructions   {} per inference, {:.3} per multiply-accumulate\n",
+            output::human_count(instructions),
+            instructions as f64
+                / record
+                    .layers
+                    .iter()
+                    .map(|layer| layer.macs)
+                    .sum::<u64>()
+                    .max(1) as f64
         );
     }
     text += &format!(
@@ -99,21 +106,63 @@ fn text(record: &Bench) -> String {
 }
 
 fn layers(record: &Bench) -> String {
-    let total: f64 = record.layers.iter().map(|layer| layer.us).sum();
-    let rows: Vec<Vec<String>> = record
+    let rows = record.layers.iter().map(|layer| {
+        let mut row = vec![
+            layer.name.clone(),
+            layer.kernel.clone(),
+            output::human_count(layer.macs),
+        ];
+        row.extend(match record.emulated {
+            true => counted(record, layer),
+            false => timed(record, layer),
+        });
+        row
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    let header = match record.emulated {
+        true => [
+            "layer",
+            "kernel",
+            "MACs",
+            "instructions",
+            "share",
+            "MACs/instruction",
+        ],
+        false => ["layer", "kernel", "MACs", "time", "share", "MACs/s"],
+    };
+    output::table(&header, &rows)
+}
+
+/// Instructions, share of all, multiply-accumulates for each.
+fn counted(record: &Bench, layer: &BenchLayer) -> [String; 3] {
+    let all = record
         .layers
         .iter()
-        .map(|layer| {
-            vec![
-                layer.name.clone(),
-                layer.op.clone(),
-                ms(layer.us),
-                format!("{:.1} %", 100.0 * layer.us / total.max(f64::MIN_POSITIVE)),
-                output::human_count(layer.macs),
-            ]
-        })
-        .collect();
-    output::table(&["layer", "operator", "time", "share", "MACs"], &rows)
+        .filter_map(|layer| layer.instructions)
+        .sum::<u64>();
+    let Some(instructions) = layer.instructions else {
+        return Default::default();
+    };
+    let each = |parts: u64, whole: u64| parts as f64 / whole.max(1) as f64;
+    [
+        output::human_count(instructions),
+        format!("{:.1} %", 100.0 * each(instructions, all)),
+        format!("{:.2}", each(layer.macs, instructions)),
+    ]
+}
+
+/// Time, share of all, multiply-accumulates a second and how much that is of the core's most.
+fn timed(record: &Bench, layer: &BenchLayer) -> [String; 3] {
+    let all: f64 = record.layers.iter().map(|layer| layer.us).sum();
+    let rate = layer.macs as f64 / (layer.us / 1e6).max(f64::MIN_POSITIVE);
+    let of_peak = record
+        .peak_int8_macs_per_second
+        .map(|peak| format!(" ({:.0} %)", 100.0 * rate / peak));
+    [
+        ms(layer.us),
+        format!("{:.1} %", 100.0 * layer.us / all.max(f64::MIN_POSITIVE)),
+        output::human_count(rate as u64) + &of_peak.unwrap_or_default(),
+    ]
 }
 
 fn ms(us: f64) -> String {

@@ -218,7 +218,8 @@ fn text(record: &Pack, samples: &Dataset) -> String {
     };
     format!(
         "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
-         {:.1} % of weights are not zero, {} channels removed, {} of memory to run, {calibrated}\n{}",
+         {:.1} % of weights are not zero, {} channels removed, {calibrated}\n\
+         memory to run: {}\n{}",
         table(
             &["layer", "bytes", "bits per weight", "non-zero", "runs in"],
             &rows
@@ -229,7 +230,7 @@ fn text(record: &Pack, samples: &Dataset) -> String {
         100.0 * record.package_bytes as f64 / source as f64,
         100.0 * record.density,
         record.removed_channels,
-        human_bytes(record.arena_bytes),
+        record.arena_words(),
         record.loss.map_or_else(String::new, lost),
     )
 }

@@ -1,9 +1,10 @@
 //! What a package says of itself: the layers and bytes that `inspect` and the report show.
 
-use super::record::{Identity, Pack, PackLayer};
+use super::record::{ArenaParts, Identity, Pack, PackLayer};
 use crate::Error;
 use crate::dataset::InputSpec;
 use crate::graph::Port;
+use crate::package::arena_lower_bound;
 use edgeprune_format::manifest::{
     DType, Encoding, Linear, Node, Op, Quantization, Storage, Tensor, TensorId,
 };
@@ -69,11 +70,22 @@ impl<'a> Description<'a> {
             package_bytes: self.bytes,
             source_bytes: None,
             arena_bytes: self.manifest.head.arena.total() as u64,
+            arena: self.arena(),
             density: weights.density(),
             layers,
             removed_channels: u64::from(self.manifest.head.removed_channels),
             loss: None,
         })
+    }
+
+    fn arena(&self) -> ArenaParts {
+        let arena = self.manifest.head.arena;
+        ArenaParts {
+            constants: arena.constants.into(),
+            activations: arena.activations.into(),
+            activations_lower_bound: arena_lower_bound(&self.manifest),
+            scratch: arena.scratch.into(),
+        }
     }
 
     fn layer(&self, node: &Node<'_>, linear: &Linear) -> Result<(PackLayer, Count), Error> {

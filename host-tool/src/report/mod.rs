@@ -194,6 +194,7 @@ pub(crate) mod tests {
             package_bytes: 1000,
             source_bytes: Some(4000),
             arena_bytes: 2048,
+            arena: ArenaParts::default(),
             density: 0.5,
             layers: vec![PackLayer {
                 name: "conv<1>".into(),
@@ -240,6 +241,7 @@ pub(crate) mod tests {
                 p90: 120.0,
                 p99: 150.0,
             },
+            peak_int8_macs_per_second: Some(12e9),
             instructions_per_inference: Some(123_456),
             arena_bytes: 2048,
             package_bytes: 1000,
@@ -248,6 +250,8 @@ pub(crate) mod tests {
                 op: "conv_2d".into(),
                 us: 95.0,
                 macs: 5000,
+                kernel: "qs8-igemm-4x4c16-neon".into(),
+                instructions: Some(120_000),
             }],
             output_sha256: String::new(),
         })

@@ -1,6 +1,7 @@
 //! What `pack`, `eval`, `curve`, `bench` and `sensitivity` write as JSON: the contract between the
 //! commands, scripts and the report. Fields are added, never renamed.
 
+use crate::cli::output::human_bytes;
 use crate::graph::Redundant;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct Pack {
     pub source_bytes: Option<u64>,
     /// Memory that a session needs.
     pub arena_bytes: u64,
+    /// What that memory is for.
+    #[serde(default)]
+    pub arena: ArenaParts,
     /// Share of weights that are not zero.
     pub density: f64,
     /// Layers with weights, in order of execution.
@@ -40,6 +44,36 @@ pub struct Pack {
     /// What the package loses of the original's quality; only where `--max-drop` measured it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
+}
+
+impl Pack {
+    /// For people: the memory of a session, and what it is for.
+    pub fn arena_words(&self) -> String {
+        let [all, constants, activations, least, scratch] = [
+            self.arena_bytes,
+            self.arena.constants,
+            self.arena.activations,
+            self.arena.activations_lower_bound,
+            self.arena.scratch,
+        ]
+        .map(human_bytes);
+        format!(
+            "{all} (constants {constants}, activations {activations} of at least {least}, scratch {scratch})"
+        )
+    }
+}
+
+/// Bytes of a session's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArenaParts {
+    /// Constants in the layout that kernels read.
+    pub constants: u64,
+    /// Activations.
+    pub activations: u64,
+    /// The most bytes of activations that are alive together: no plan takes fewer.
+    pub activations_lower_bound: u64,
+    /// Working memory of kernels.
+    pub scratch: u64,
 }
 
 /// A layer of a package.
@@ -316,6 +350,9 @@ pub struct Bench {
     pub cold_us: Option<f64>,
     /// Time of one inference.
     pub latency_us: Latency,
+    /// Most int8 multiply-accumulates a second that one of the board's cores can do; `null` where that is unknown.
+    #[serde(default)]
+    pub peak_int8_macs_per_second: Option<f64>,
     /// Instructions of one inference; `null` where nothing counts them.
     #[serde(default)]
     pub instructions_per_inference: Option<u64>,
@@ -354,6 +391,12 @@ pub struct BenchLayer {
     pub us: f64,
     /// Multiply-accumulates.
     pub macs: u64,
+    /// The kernel that ran it.
+    #[serde(default)]
+    pub kernel: String,
+    /// Instructions of one inference; `null` where nothing counts them.
+    #[serde(default)]
+    pub instructions: Option<u64>,
 }
 
 /// `sensitivity --json`. Losses are squared errors of the network's output in parts of its variance,

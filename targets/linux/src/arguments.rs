@@ -11,7 +11,7 @@ The package may be left out where this program contains one.
   bench  [--runs N] [--warm-up N]         how long an inference takes
   run    --input FILE.. [--output FILE..] run samples: .npy holds real values (NHWC), any other
                                           file the bytes of the network's own inputs and outputs
-  repeat [--runs N]                       run without looking at a clock, to count instructions";
+  repeat [--runs N] [--layers]            run without looking at a clock, to count instructions";
 
 /// What was typed.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(crate) enum Job {
     },
     Repeat {
         runs: u32,
+        layers: bool,
     },
 }
 
@@ -45,6 +46,7 @@ struct Typed {
     outputs: Vec<PathBuf>,
     runs: Option<u32>,
     warm_up: Option<u32>,
+    layers: bool,
 }
 
 impl Arguments {
@@ -64,7 +66,10 @@ impl Arguments {
                 inputs: typed.inputs,
                 outputs: typed.outputs,
             },
-            "repeat" => Job::Repeat { runs },
+            "repeat" => Job::Repeat {
+                runs,
+                layers: typed.layers,
+            },
             other => return Err(format!("no job is called `{other}`")),
         };
         Ok(Self {
@@ -85,6 +90,7 @@ impl Typed {
                 "--output" => typed.outputs.push(value()?.into()),
                 "--runs" => typed.runs = Some(number(word, value()?)?),
                 "--warm-up" => typed.warm_up = Some(number(word, value()?)?),
+                "--layers" => typed.layers = true,
                 option if option.starts_with("--") => {
                     return Err(format!("no option is called {option}"));
                 }

@@ -3,7 +3,7 @@
 use crate::stopwatch::{Stopwatch, quantile};
 use crate::{Error, Network, digest, open, processor};
 use edgeprune_format::manifest::DType;
-use edgeprune_runtime::{Arena, Observer, Package};
+use edgeprune_runtime::{Arena, KernelSet, Observer, Package};
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::parent_id;
 use std::time::Instant;
@@ -83,6 +83,8 @@ pub struct LayerTime {
     pub us: f64,
     /// Multiply-accumulates.
     pub macs: u64,
+    /// The kernel.
+    pub kernel: String,
 }
 
 /// Opens `bytes`, runs the network and measures it.
@@ -128,17 +130,18 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
         runs: options.runs,
         cold_us,
         latency_us: latency(&watch.sorted()),
-        layers: layers(&package, watch.median_run()),
+        layers: layers(&network, watch.median_run()),
         output_sha256: expected,
     })
 }
 
 /// Runs the network that often without looking at a clock, for counters of instructions, with a
-/// mark before the first run and after each. Returns the output's SHA-256.
+/// mark before the first run and after each; then, if wanted, once more with a mark before the
+/// first layer and after each. Returns the output's SHA-256.
 ///
 /// # Errors
 /// As [`bench`].
-pub fn repeat(bytes: &[u8], runs: u32) -> Result<String, Error> {
+pub fn repeat(bytes: &[u8], runs: u32, layers: bool) -> Result<String, Error> {
     let package = Package::open(bytes)?;
     let mut arena = Arena::new(package.arena_bytes());
     let mut network = open(&package, arena.bytes_mut())?;
@@ -148,7 +151,23 @@ pub fn repeat(bytes: &[u8], runs: u32) -> Result<String, Error> {
         infer(&mut network, &inputs, &mut ())?;
         mark();
     }
+    if layers {
+        infer(&mut network, &inputs, &mut Marks)?;
+    }
     digest(&network)
+}
+
+/// Marks where layers begin and end.
+struct Marks;
+
+impl Observer for Marks {
+    fn run_begin(&mut self) {
+        mark();
+    }
+
+    fn node_end(&mut self, _index: usize, _output: &[u8]) {
+        mark();
+    }
 }
 
 /// Asks for the parent's number: a system call that nothing else here makes.
@@ -215,15 +234,19 @@ fn latency(sorted: &[u64]) -> LatencyUs {
     }
 }
 
-fn layers(package: &Package<'_>, nanoseconds: &[u64]) -> Vec<LayerTime> {
-    let manifest = package.manifest();
-    let nodes = manifest.nodes().zip(nanoseconds);
+fn layers(network: &Network<'_, '_>, nanoseconds: &[u64]) -> Vec<LayerTime> {
+    let manifest = network.package().manifest();
+    let nodes = manifest.nodes().zip(nanoseconds).enumerate();
     nodes
-        .map(|(node, &ns)| LayerTime {
+        .map(|(index, (node, &ns))| LayerTime {
             name: node.name.to_owned(),
             op: node.op.name().to_owned(),
             us: ns as f64 / 1e3,
             macs: manifest.macs(&node),
+            kernel: network.kernel(index).map_or_else(
+                || KernelSet::portable().name().to_owned(),
+                |kernel| kernel.to_string(),
+            ),
         })
         .collect()
 }

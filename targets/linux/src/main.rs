@@ -61,7 +61,7 @@ fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
             Ok(json(&bench(package, options)?))
         }
         Job::Run { inputs, outputs } => Ok(json(&run(package, inputs, outputs)?)),
-        Job::Repeat { runs } => repeat(package, *runs),
+        Job::Repeat { runs, layers } => repeat(package, *runs, *layers),
         Job::Info => info(package),
     }
 }

@@ -15,6 +15,7 @@ use super::tile::gemm_i8;
 pub(super) static NEON: Table = Table {
     name: "neon",
     panel: <neon::Neon as super::tile::Tile>::PANEL,
+    rows: <neon::Neon as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<neon::Neon>(gemm, out),
     depthwise_i8: depthwise::depthwise_i8,
     add_i8: add::add_i8,
@@ -24,6 +25,7 @@ pub(super) static NEON: Table = Table {
 static DOTPROD: Table = Table {
     name: "dotprod",
     panel: <dotprod::DotProduct as super::tile::Tile>::PANEL,
+    rows: <dotprod::DotProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct>(gemm, out),
     ..NEON
 };
@@ -31,6 +33,7 @@ static DOTPROD: Table = Table {
 static I8MM: Table = Table {
     name: "i8mm",
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
+    rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct>(gemm, out),
     ..NEON
 };

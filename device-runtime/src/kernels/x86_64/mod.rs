@@ -62,6 +62,7 @@ macro_rules! set {
             Table {
                 name: $name,
                 panel: <$tile as Tile>::PANEL,
+                rows: <$tile as Tile>::ROWS,
                 gemm_i8: gemm,
                 depthwise_i8,
                 product_f32,

@@ -5,7 +5,6 @@ use crate::Error;
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::InputSpec;
 use crate::eval::Opened;
-use crate::package::arena_lower_bound;
 use crate::report::describe::Description;
 use crate::report::record::{Pack, PackLayer};
 use edgeprune_format::manifest::{Calibration, Preprocess, Resize};
@@ -20,7 +19,6 @@ pub(super) struct Inspected {
     tool: String,
     /// Number of calibration samples; `null` where the inputs were synthetic.
     calibration_samples: Option<u32>,
-    arena: ArenaParts,
     inputs: Vec<PackagePort>,
     outputs: Vec<PackagePort>,
     preprocess: Option<Preprocess>,
@@ -29,15 +27,6 @@ pub(super) struct Inspected {
     nodes: Vec<NodeRow>,
     /// What xz makes of the same codes; `null` without `--xz`.
     xz: Option<Comparison>,
-}
-
-#[derive(Debug, Serialize)]
-struct ArenaParts {
-    constants: u32,
-    activations: u32,
-    /// The most bytes of activations that are alive together.
-    activations_lower_bound: u64,
-    scratch: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,12 +61,6 @@ pub(super) fn inspect(path: &Path, bytes: &[u8], xz: bool) -> Result<Inspected, 
         calibration_samples: match head.calibration {
             Calibration::Synthetic => None,
             Calibration::Samples(count) => Some(count),
-        },
-        arena: ArenaParts {
-            constants: head.arena.constants,
-            activations: head.arena.activations,
-            activations_lower_bound: arena_lower_bound(&description.manifest),
-            scratch: head.arena.scratch,
         },
         inputs: inputs(&opened),
         outputs: outputs(&opened),
@@ -187,7 +170,7 @@ pub(super) fn text(seen: &Inspected) -> String {
             seen.classes.to_string()
         }
     );
-    text += &format!("  arena       {}\n", arena(seen));
+    text += &format!("  arena       {}\n", pack.arena_words());
     text += &format!("  MACs        {}\n", human_count(seen.macs));
     text += &format!(
         "  weights     {:.1} % non-zero, {} channels removed\n",
@@ -196,17 +179,6 @@ pub(super) fn text(seen: &Inspected) -> String {
     );
     text += &format!("  SHA-256     {}\n\n", pack.identity.package_hash);
     text + &layers(pack, seen.xz.as_ref())
-}
-
-fn arena(seen: &Inspected) -> String {
-    format!(
-        "{} (constants {}, activations {} of at least {}, scratch {})",
-        human_bytes(seen.pack.arena_bytes),
-        human_bytes(seen.arena.constants.into()),
-        human_bytes(seen.arena.activations.into()),
-        human_bytes(seen.arena.activations_lower_bound),
-        human_bytes(seen.arena.scratch.into())
-    )
 }
 
 fn preprocess(preprocess: &Preprocess) -> String {
