@@ -87,7 +87,7 @@ pub enum SessionError {
     ArenaTooShort {
         /// Bytes given.
         have: usize,
-        /// Bytes needed: [`crate::Package::arena_bytes`].
+        /// Bytes needed: [`crate::Package::arena_bytes_with`].
         need: usize,
     },
     /// The arena does not start at a multiple of [`edgeprune_format::ALIGNMENT`].

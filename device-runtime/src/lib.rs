@@ -73,7 +73,7 @@ pub use arena::Aligned;
 pub use arena::Arena;
 pub use edgeprune_format as format;
 pub use error::{OpenError, RunError, SessionError};
-pub use kernels::{KernelName, KernelSet};
+pub use kernels::{KernelLayout, KernelName, KernelSet};
 pub use observer::Observer;
 pub use package::{MAX_PORTS, Package, Port};
 pub use session::{DEFAULT_NODES, Session};

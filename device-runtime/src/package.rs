@@ -6,9 +6,9 @@
     clippy::indexing_slicing
 )]
 
-use crate::OpenError;
 use crate::ops::{Activation, Checked, valid_scale};
 use crate::plan::{self, Needs};
+use crate::{KernelLayout, KernelSet, OpenError};
 use edgeprune_format::manifest::{DType, Encoding, Quantization, Shape, Storage, Tensor, TensorId};
 use edgeprune_format::{ALIGNMENT, Container, Manifest, rans};
 
@@ -20,6 +20,7 @@ pub const MAX_PORTS: usize = 16;
 pub struct Package<'a> {
     container: Container<'a>,
     manifest: Manifest<'a>,
+    /// For the kernels that [`KernelSet::detect`] finds.
     arena: Parts,
 }
 
@@ -50,7 +51,7 @@ impl<'a> Package<'a> {
         package.check_tensors()?;
         package.check_labels()?;
         package.check_ports()?;
-        let needs = package.check_nodes()?;
+        let needs = package.check_nodes(KernelSet::detect().layout())?;
         package.arena = Parts::new(&manifest, needs)?;
         Ok(package)
     }
@@ -65,15 +66,25 @@ impl<'a> Package<'a> {
         self.container.hash
     }
 
-    /// Bytes of memory that a session needs: what the package declares, or more where this runtime's
-    /// kernels lay out constants otherwise than those of the runtime that it was packed for.
+    /// Bytes of memory that a session needs with the kernels that [`KernelSet::detect`] finds. At most what the
+    /// package declares, unless it was packed for another version of the kernels, or to be read in place by others.
     pub fn arena_bytes(&self) -> usize {
-        self.arena.constants + self.arena.activations + self.arena.scratch
+        self.arena.total()
     }
 
-    /// The arena's parts.
-    pub(crate) fn arena(&self) -> Parts {
-        self.arena
+    /// Bytes of memory that a session needs with these kernels; `usize::MAX` if more than can be addressed.
+    pub fn arena_bytes_with(&self, kernels: KernelSet) -> usize {
+        self.arena_with(kernels.layout())
+            .map_or(usize::MAX, Parts::total)
+    }
+
+    /// The arena's parts for kernels of one layout, if they can be addressed.
+    pub(crate) fn arena_with(&self, layout: KernelLayout) -> Option<Parts> {
+        if layout == KernelSet::detect().layout() {
+            return Some(self.arena);
+        }
+        let needs = plan::needs_of(&self.manifest, layout).ok()?;
+        Parts::new(&self.manifest, needs).ok()
     }
 
     /// Bytes of the labels' text; 0 if the package has none.
@@ -200,12 +211,12 @@ impl<'a> Package<'a> {
         Activation::resolve(&self.manifest, &tensor).map(|_| ())
     }
 
-    fn check_nodes(&self) -> Result<Needs, OpenError> {
+    fn check_nodes(&self, layout: KernelLayout) -> Result<Needs, OpenError> {
         let manifest = &self.manifest;
         let mut needs = Needs::default();
         for (index, node) in (0..).zip(manifest.nodes()) {
             let fault = |what| OpenError::Node { index, what };
-            let (step, after) = plan::step(manifest, &node, needs).map_err(fault)?;
+            let (step, after) = plan::step(manifest, &node, layout, needs).map_err(fault)?;
             if let Some(linear) = step.linear() {
                 linear.check_scales(self.body()).map_err(fault)?;
             }
@@ -216,31 +227,39 @@ impl<'a> Package<'a> {
 }
 
 impl Parts {
-    /// The parts that the head declares, aligned and together within the address space.
+    /// What a session needs, if all of it can be addressed, and what the head declares is aligned.
     fn new(manifest: &Manifest<'_>, needs: Needs) -> Result<Self, OpenError> {
         let declared = manifest.head.arena;
         let mut total = 0usize;
         let mut part = |what, declared: u32, need: usize| {
-            let bytes = need.max(declared as usize);
             let refusal = OpenError::Arena {
                 what,
                 declared: u64::from(declared),
-                need: (bytes as u64).next_multiple_of(ALIGNMENT as u64),
+                need: need as u64,
             };
-            if plan::aligned(bytes) != Some(bytes) {
+            if !(declared as usize).is_multiple_of(ALIGNMENT) {
                 return Err(refusal);
             }
             total = total
-                .checked_add(bytes)
+                .checked_add(need)
                 .filter(|&total| total <= isize::MAX as usize)
                 .ok_or(refusal)?;
-            Ok(bytes)
+            Ok(need)
         };
         Ok(Self {
             constants: part("constants", declared.constants, needs.constants)?,
-            activations: part("activations", declared.activations, 0)?,
+            activations: part(
+                "activations",
+                declared.activations,
+                declared.activations as usize,
+            )?,
             scratch: part("scratch", declared.scratch, needs.scratch)?,
         })
+    }
+
+    /// All three parts, which together can be addressed.
+    fn total(self) -> usize {
+        self.constants + self.activations + self.scratch
     }
 }
 

@@ -4,8 +4,8 @@
 //! The constants part of the arena holds what each node with weights or a table expands of them, in order of
 //! the nodes. Each begins at a multiple of [`ALIGNMENT`].
 
-use crate::OpenError;
 use crate::ops::{Checked, Context, Step};
+use crate::{KernelLayout, OpenError};
 use edgeprune_format::ALIGNMENT;
 use edgeprune_format::manifest::{Manifest, Node};
 
@@ -18,19 +18,36 @@ pub struct Needs {
     pub scratch: usize,
 }
 
-/// What the network of a manifest needs. Reads the records alone, not the tensor blobs, and
-/// ignores the `constants` and `scratch` that the head declares: a packer fills them in with this.
+impl Needs {
+    /// The more of each.
+    fn max(self, other: Self) -> Self {
+        Self {
+            constants: self.constants.max(other.constants),
+            scratch: self.scratch.max(other.scratch),
+        }
+    }
+}
+
+/// What the network of a manifest needs at most, whichever kernels run it. Reads the records alone, not the
+/// tensor blobs, and ignores the `constants` and `scratch` that the head declares: a packer fills them in with this.
 ///
 /// # Errors
 /// The first node that this runtime cannot run.
 pub fn needs(manifest: &Manifest<'_>) -> Result<Needs, OpenError> {
+    KernelLayout::all().try_fold(Needs::default(), |most, layout| {
+        Ok(most.max(needs_of(manifest, layout)?))
+    })
+}
+
+/// What the network of a manifest needs for kernels of one layout.
+///
+/// # Errors
+/// The first node that this runtime cannot run.
+pub fn needs_of(manifest: &Manifest<'_>, layout: KernelLayout) -> Result<Needs, OpenError> {
     let mut needs = Needs::default();
-    for (index, node) in manifest.nodes().enumerate() {
-        let (_, after) = step(manifest, &node, needs).map_err(|what| OpenError::Node {
-            index: index as u16,
-            what,
-        })?;
-        needs = after;
+    for (index, node) in (0..).zip(manifest.nodes()) {
+        let fault = |what| OpenError::Node { index, what };
+        (_, needs) = step(manifest, &node, layout, needs).map_err(fault)?;
     }
     Ok(needs)
 }
@@ -39,11 +56,13 @@ pub fn needs(manifest: &Manifest<'_>) -> Result<Needs, OpenError> {
 pub(crate) fn step(
     manifest: &Manifest<'_>,
     node: &Node<'_>,
+    layout: KernelLayout,
     needs: Needs,
 ) -> Checked<(Step, Needs)> {
     let step = Step::prepare(&Context {
         manifest,
         node,
+        layout,
         constants: needs.constants,
     })?;
     let own = aligned(step.constants()).ok_or("constants that are too large")?;

@@ -58,7 +58,8 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
     }
 
     /// A session for up to `NODES` nodes that runs with these kernels, for which it lays out the
-    /// weights. All sets give the same bits; [`KernelSet::detect`] finds the fastest.
+    /// weights, in an arena of [`Package::arena_bytes_with`]. All sets give the same bits; [`KernelSet::detect`]
+    /// finds the fastest.
     ///
     /// # Errors
     /// As [`Session::new`].
@@ -67,12 +68,12 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
         arena: &'a mut [u8],
         kernels: KernelSet,
     ) -> Result<Self, SessionError> {
-        let (have, need) = (arena.len(), package.arena_bytes());
+        let (have, need) = (arena.len(), package.arena_bytes_with(kernels));
         if arena.as_ptr().align_offset(ALIGNMENT) != 0 {
             return Err(SessionError::ArenaMisaligned);
         }
-        let sizes = package.arena();
         let short = SessionError::ArenaTooShort { have, need };
+        let sizes = package.arena_with(kernels.layout()).ok_or(short)?;
         let (constants, rest) = arena.split_at_mut_checked(sizes.constants).ok_or(short)?;
         let (activations, rest) = rest.split_at_mut_checked(sizes.activations).ok_or(short)?;
         let scratch = rest.get_mut(..sizes.scratch).ok_or(short)?;
@@ -328,7 +329,7 @@ fn prepare<const NODES: usize>(
     let mut steps = Vec::new();
     for (index, node) in (0..).zip(manifest.nodes()) {
         let fault = |what| SessionError::Node { index, what };
-        let (step, after) = plan::step(manifest, &node, needs).map_err(fault)?;
+        let (step, after) = plan::step(manifest, &node, kernels.layout(), needs).map_err(fault)?;
         let (own, others) = rest
             .split_at_mut_checked(after.constants - needs.constants)
             .ok_or(fault("constants outside the arena"))?;

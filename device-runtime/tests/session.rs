@@ -4,7 +4,9 @@ mod network;
 
 use edgeprune_format::manifest::{Activation, DType, Op, Quantization};
 use edgeprune_runtime::telemetry::{Clock, Telemetry};
-use edgeprune_runtime::{Arena, Observer, Package, RunError, Session, plan};
+use edgeprune_runtime::{
+    Arena, KernelLayout, KernelSet, Observer, Package, RunError, Session, plan,
+};
 use network::*;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -120,9 +122,15 @@ fn the_memory_of_a_known_network_is_known() {
     let bytes = classifier();
     let package = Package::open(&bytes).unwrap();
     let needs = plan::needs(package.manifest()).unwrap();
-    // sixteen output channels of sixteen codes, biases and multipliers; two patches and a start
-    assert_eq!((needs.constants, needs.scratch), (6 * 64, 2 * 64));
-    assert_eq!(package.arena_bytes(), (6 + 3 + 2) * 64);
+    // at most sixteen output channels of four codes, biases and multipliers; two patches and a start
+    assert_eq!((needs.constants, needs.scratch), (3 * 64, 2 * 64));
+    let portable = KernelSet::portable();
+    // four channels, each of four codes, a bias and a multiplier
+    assert_eq!(package.arena_bytes_with(portable), (1 + 3 + 2) * 64);
+    for kernels in KernelSet::available() {
+        assert!(KernelLayout::all().any(|layout| layout == kernels.layout()));
+        assert!(package.arena_bytes_with(kernels) <= (3 + 3 + 2) * 64);
+    }
     let session = size_of::<Session<'_, '_, 64>>();
     assert!(
         session < 40_000,

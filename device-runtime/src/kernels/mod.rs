@@ -24,9 +24,10 @@ use core::fmt;
 use core::ops::Range;
 pub use name::KernelName;
 pub(crate) use name::Shape;
+pub use panel::KernelLayout;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 use panel::MAX_COLUMNS;
-pub(crate) use panel::{MAX_STEP, Panel, most_bytes};
+pub(crate) use panel::{MAX_STEP, Panel};
 
 /// Output positions that a float product computes at once.
 pub(crate) const LANES: usize = 16;
@@ -68,6 +69,14 @@ impl KernelSet {
     /// The set's name: `portable`, `neon`, `dotprod`, `i8mm`, `avx2`, `avx512`.
     pub fn name(self) -> &'static str {
         self.0.name
+    }
+
+    /// How it wants constants laid out.
+    pub fn layout(self) -> KernelLayout {
+        KernelLayout {
+            name: self.0.name,
+            panel: self.0.panel,
+        }
     }
 
     pub(crate) fn table(self) -> &'static Table {

@@ -13,11 +13,55 @@ pub(crate) struct Panel {
 }
 
 /// Every set's `columns` divide this.
+#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 pub(super) const MAX_COLUMNS: usize = 16;
 /// Every set's `step` divides this.
 pub(crate) const MAX_STEP: usize = 16;
 
+pub(super) const PORTABLE: Panel = Panel::new(1, 4, 0);
+pub(super) const NEON: Panel = Panel::new(4, 16, 0);
+pub(super) const DOTPROD: Panel = Panel::new(8, 4, 0);
+pub(super) const I8MM: Panel = Panel::new(8, 8, 0);
+pub(super) const AVX2: Panel = Panel::new(4, 16, 0);
+pub(super) const AVX512: Panel = Panel::new(16, 4, 128);
+
+/// How a set of kernels wants the constants of a network laid out. Known on every processor, whether it can
+/// run the set or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelLayout {
+    pub(super) name: &'static str,
+    pub(crate) panel: Panel,
+}
+
+impl KernelLayout {
+    /// The layouts of all sets.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let all = [
+            ("portable", PORTABLE),
+            ("neon", NEON),
+            ("dotprod", DOTPROD),
+            ("i8mm", I8MM),
+            ("avx2", AVX2),
+            ("avx512", AVX512),
+        ];
+        all.into_iter().map(|(name, panel)| Self { name, panel })
+    }
+
+    /// The name of the set: see [`crate::KernelSet::name`].
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+}
+
 impl Panel {
+    const fn new(columns: usize, step: usize, offset: i32) -> Self {
+        Self {
+            columns,
+            step,
+            offset,
+        }
+    }
+
     /// Input codes of an output channel, with those that fill the last step.
     pub(crate) fn depth(self, depth: usize) -> usize {
         depth.next_multiple_of(self.step)
@@ -31,6 +75,14 @@ impl Panel {
     /// Bytes of one panel.
     pub(crate) fn bytes(self, depth: usize) -> usize {
         self.head() + self.columns * self.depth(depth)
+    }
+
+    /// Bytes of the panels of `groups` times `channels` output channels; `None` if they overflow.
+    pub(crate) fn total(self, groups: usize, channels: usize, depth: usize) -> Option<usize> {
+        let depth = depth.checked_next_multiple_of(self.step)?;
+        let panel = self.columns.checked_mul(depth.checked_add(8)?)?;
+        let panels = groups.checked_mul(self.count(channels))?;
+        panels.checked_mul(panel)
     }
 
     /// Panels of so many output channels.
@@ -52,13 +104,4 @@ impl Panel {
             .flat_map(|bytes| bytes.as_chunks().0)
             .map(|bytes| f32::from_le_bytes(*bytes))
     }
-}
-
-/// Bytes that the panels of `groups` times `channels` output channels take in no set more than.
-pub(crate) fn most_bytes(groups: usize, channels: usize, depth: usize) -> Option<usize> {
-    let channels = channels.checked_next_multiple_of(MAX_COLUMNS)?;
-    let depth = depth.checked_next_multiple_of(MAX_STEP)?;
-    channels
-        .checked_mul(depth.checked_add(8)?)?
-        .checked_mul(groups)
 }

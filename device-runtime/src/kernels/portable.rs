@@ -3,16 +3,12 @@
 //! Bodies are `inline(always)`, so that each set compiles them with its own instructions. Loops
 //! run over chunks of fixed length, which the compiler turns into vectors.
 
-use super::{BinaryCodes, Depthwise, FloatWeights, Gemm, LANES, Out, Panel, Table, Taps, source};
+use super::{BinaryCodes, Depthwise, FloatWeights, Gemm, LANES, Out, Table, Taps, panel, source};
 use crate::quantize::requantize;
 
 pub(super) static TABLE: Table = Table {
     name: "portable",
-    panel: Panel {
-        columns: 1,
-        step: 4,
-        offset: 0,
-    },
+    panel: panel::PORTABLE,
     rows: 1,
     gemm_i8,
     depthwise_i8,

@@ -8,7 +8,7 @@
 
 use super::{Activation, Checked, Context, Element, Expansion, OUTSIDE, Place, Region};
 use super::{blob, codes, constant_place, valid_scale, words, words_mut};
-use crate::kernels::{Depthwise, FloatWeights, Panel, most_bytes};
+use crate::kernels::{Depthwise, FloatWeights, Panel};
 use crate::plan::aligned;
 use crate::quantize::{Codes, bf16, clamp, multiplier};
 use edgeprune_format::ALIGNMENT;
@@ -137,7 +137,11 @@ impl Linear {
                 };
                 vectors.and_then(|bytes| bytes.checked_add(codes))
             }
-            (_, Layout::Rows { groups }) => most_bytes(groups, channels / groups.max(1), depth),
+            (_, Layout::Rows { groups }) => {
+                cx.layout
+                    .panel
+                    .total(groups, channels / groups.max(1), depth)
+            }
             (_, Layout::Columns) => Depthwise::constants(depth, channels),
         };
         Ok(Self {

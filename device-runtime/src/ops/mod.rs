@@ -22,7 +22,7 @@ mod transpose;
 mod unary;
 mod window;
 
-use crate::kernels::{KernelName, KernelSet, Panel};
+use crate::kernels::{KernelLayout, KernelName, KernelSet, Panel};
 use edgeprune_format::manifest::{
     DType, Encoding, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor, TensorId,
 };
@@ -239,6 +239,8 @@ fn constant_place(tensor: &Tensor) -> Checked<Place> {
 pub(crate) struct Context<'c, 'm> {
     pub(crate) manifest: &'c Manifest<'m>,
     pub(crate) node: &'c Node<'m>,
+    /// What the kernels that will run it want.
+    pub(crate) layout: KernelLayout,
     /// Bytes of the constants that the nodes before this one take.
     pub(crate) constants: usize,
 }

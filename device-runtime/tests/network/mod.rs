@@ -197,7 +197,7 @@ impl Network {
 pub(crate) fn run(package: &[u8], inputs: &[&[u8]]) -> Vec<u8> {
     let package = Package::open(package).unwrap();
     let mut outputs = KernelSet::available().map(|kernels| {
-        let mut memory = Memory::new(package.arena_bytes());
+        let mut memory = Memory::new(package.arena_bytes_with(kernels));
         // memory that a kernel must not depend on
         memory.bytes_mut().fill(0xa5);
         let arena = memory.bytes_mut();

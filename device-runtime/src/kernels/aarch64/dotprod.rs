@@ -1,7 +1,7 @@
 //! Integer products by the dot product extension.
 
 use super::requantize::Requantize;
-use crate::kernels::Panel;
+use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::aarch64::*;
@@ -12,8 +12,8 @@ use core::sync::atomic::{Ordering, compiler_fence};
 /// those of four columns.
 pub(super) struct DotProduct;
 
-const COLUMNS: usize = 8;
-const STEP: usize = 4;
+const COLUMNS: usize = panel::DOTPROD.columns;
+const STEP: usize = panel::DOTPROD.step;
 
 /// `sums += dot(w's four codes in each lane, four codes of x)`. The intrinsic, `vdotq_laneq_s32`, is not stable.
 macro_rules! sdot {
@@ -56,11 +56,7 @@ macro_rules! four_steps {
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Tile for DotProduct {
-    const PANEL: Panel = Panel {
-        columns: COLUMNS,
-        step: STEP,
-        offset: 0,
-    };
+    const PANEL: Panel = panel::DOTPROD;
     const ROWS: usize = 8;
     type Sums = [int32x4_t; 2];
     type Requantize = Requantize;

@@ -7,7 +7,7 @@
 
 use super::dotprod::DotProduct;
 use super::requantize::Requantize;
-use crate::kernels::Panel;
+use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::aarch64::*;
@@ -16,8 +16,8 @@ use core::arch::asm;
 /// Eight products added to each of four sums by one instruction (`smmla`): two rows by two columns.
 pub(super) struct MatrixProduct;
 
-const COLUMNS: usize = 8;
-const STEP: usize = 8;
+const COLUMNS: usize = panel::I8MM.columns;
+const STEP: usize = panel::I8MM.step;
 /// Pairs of columns.
 const PAIRS: usize = COLUMNS / 2;
 
@@ -50,11 +50,7 @@ macro_rules! step {
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Tile for MatrixProduct {
-    const PANEL: Panel = Panel {
-        columns: COLUMNS,
-        step: STEP,
-        offset: 0,
-    };
+    const PANEL: Panel = panel::I8MM;
     const ROWS: usize = 8;
     type Sums = [int32x4_t; 2];
     type Requantize = Requantize;

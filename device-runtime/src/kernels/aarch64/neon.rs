@@ -1,7 +1,7 @@
 //! Integer products by the baseline's multiplications of codes.
 
 use super::requantize::Requantize;
-use crate::kernels::Panel;
+use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::aarch64::*;
@@ -11,8 +11,8 @@ use core::arch::asm;
 /// Weights are at least -127, so two products stay within 2 x 127 x 128 < 2^15.
 pub(super) struct Neon;
 
-const COLUMNS: usize = 4;
-const STEP: usize = 16;
+const COLUMNS: usize = panel::NEON.columns;
+const STEP: usize = panel::NEON.step;
 
 /// The products of a step of one row with one of each column, side by side for cores that execute in order, and in
 /// one statement, so that the compiler does not spread them over more registers than there are. `$add` puts the sums of
@@ -54,11 +54,7 @@ macro_rules! products {
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Tile for Neon {
-    const PANEL: Panel = Panel {
-        columns: COLUMNS,
-        step: STEP,
-        offset: 0,
-    };
+    const PANEL: Panel = panel::NEON;
     const ROWS: usize = 4;
     type Sums = int32x4_t;
     type Requantize = Requantize;

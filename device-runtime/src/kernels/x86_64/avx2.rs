@@ -5,7 +5,7 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
-use crate::kernels::Panel;
+use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
@@ -13,16 +13,12 @@ use core::arch::x86_64::*;
 /// Sixteen-bit products, added in pairs (`vpmaddwd`).
 pub(super) struct Avx2;
 
-const COLUMNS: usize = 4;
-const STEP: usize = 16;
+const COLUMNS: usize = panel::AVX2.columns;
+const STEP: usize = panel::AVX2.step;
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Tile for Avx2 {
-    const PANEL: Panel = Panel {
-        columns: COLUMNS,
-        step: STEP,
-        offset: 0,
-    };
+    const PANEL: Panel = panel::AVX2;
     const ROWS: usize = 2;
     type Sums = __m128i;
     type Requantize = Codes;

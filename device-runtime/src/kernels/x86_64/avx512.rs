@@ -5,7 +5,7 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
-use crate::kernels::Panel;
+use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::asm;
@@ -15,16 +15,12 @@ use core::arch::x86_64::*;
 /// code plus 128 is unsigned; the panel's biases make up for it.
 pub(super) struct Avx512;
 
-const COLUMNS: usize = 16;
-const STEP: usize = 4;
+const COLUMNS: usize = panel::AVX512.columns;
+const STEP: usize = panel::AVX512.step;
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Tile for Avx512 {
-    const PANEL: Panel = Panel {
-        columns: COLUMNS,
-        step: STEP,
-        offset: 128,
-    };
+    const PANEL: Panel = panel::AVX512;
     const ROWS: usize = 8;
     type Sums = __m512i;
     type Requantize = Codes;
