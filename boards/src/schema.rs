@@ -207,6 +207,17 @@ impl Board {
         flags
     }
 
+    /// The runtime's fastest set of kernels that the processor can run.
+    pub fn kernels(&self) -> &'static str {
+        let has = |feature| self.cpu.features.contains(&feature);
+        match self.build.triple.split('-').next() {
+            Some("aarch64") if has(Feature::I8mm) => "i8mm",
+            Some("aarch64") if has(Feature::Dotprod) => "dotprod",
+            Some("aarch64") => "neon",
+            _ => "portable",
+        }
+    }
+
     fn check(&self) -> Result<(), BoardError> {
         let word = |text: &str| {
             !text.is_empty()
@@ -293,6 +304,19 @@ mod tests {
         assert!(refusal("linux-gnu", "plan9").contains("build.triple"));
         assert!(refusal("rpi-4b\"", "Rpi 4\"").contains("`id`"));
         assert!(refusal("[1024, 2048", "[2048, 1024").contains("ram_mib"));
+    }
+
+    #[test]
+    fn a_board_runs_the_kernels_of_its_extensions() -> Result<(), BoardError> {
+        for (features, kernels) in [
+            ("[\"neon\"]", "neon"),
+            ("[\"neon\", \"dotprod\"]", "dotprod"),
+            ("[\"neon\", \"dotprod\", \"i8mm\"]", "i8mm"),
+        ] {
+            let board = Board::from_toml(&FILE.replace("[\"neon\"]", features))?;
+            assert_eq!(board.kernels(), kernels);
+        }
+        Ok(())
     }
 
     #[test]

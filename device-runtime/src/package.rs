@@ -116,6 +116,7 @@ impl<'a> Package<'a> {
             Encoding::Raw if blob.len() == buffer.len() => buffer.copy_from_slice(blob),
             Encoding::Raw => return Err(OpenError::Labels),
             Encoding::Rans => rans::decode(blob, bytemuck::cast_slice_mut(buffer))?,
+            Encoding::Panels { .. } => return Err(OpenError::Labels),
         }
         core::str::from_utf8(buffer).map_err(|_| OpenError::Labels)
     }
@@ -167,6 +168,8 @@ impl<'a> Package<'a> {
             (Encoding::Raw, _) => Err("a length that does not fit the shape"),
             (Encoding::Rans, DType::I8 | DType::U8) => Ok(()),
             (Encoding::Rans, _) => Err("an entropy-coded tensor of more than one byte an element"),
+            (Encoding::Panels { .. }, DType::I8) => Ok(()),
+            (Encoding::Panels { .. }, _) => Err("panels that are not I8"),
         }
     }
 

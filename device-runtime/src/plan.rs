@@ -6,7 +6,11 @@
 
 use crate::ops::{Checked, Context, Step};
 use crate::{KernelLayout, OpenError};
+#[cfg(feature = "std")]
+use crate::{Package, SessionError};
 use edgeprune_format::ALIGNMENT;
+#[cfg(feature = "std")]
+use edgeprune_format::manifest::Encoding;
 use edgeprune_format::manifest::{Manifest, Node};
 
 /// Bytes that a network needs beside its activations, each a multiple of [`ALIGNMENT`].
@@ -50,6 +54,36 @@ pub fn needs_of(manifest: &Manifest<'_>, layout: KernelLayout) -> Result<Needs, 
         (_, needs) = step(manifest, &node, layout, needs).map_err(fault)?;
     }
     Ok(needs)
+}
+
+/// The constants of an integer layer as kernels of one layout read them, and the encoding under which a package has
+/// them so; `None` for any other node.
+///
+/// # Errors
+/// Constants that a session would refuse.
+#[cfg(feature = "std")]
+pub fn panels(
+    package: &Package<'_>,
+    node: usize,
+    layout: KernelLayout,
+) -> Result<Option<(Encoding, std::vec::Vec<u8>)>, SessionError> {
+    let manifest = package.manifest();
+    let Some(record) = manifest.nodes().nth(node) else {
+        return Ok(None);
+    };
+    let index = node as u16;
+    let fault = |what| SessionError::Node { index, what };
+    let (step, _) = step(manifest, &record, layout, Needs::default()).map_err(fault)?;
+    let Some(encoding) = step
+        .linear()
+        .and_then(|linear| linear.encoding(layout.panel))
+    else {
+        return Ok(None);
+    };
+    let mut panels = std::vec![0; step.constants()];
+    let expansion = step.expand(package.body(), layout.panel, &mut panels);
+    expansion.map_err(|fault| fault.at(index))?;
+    Ok(Some((encoding, panels)))
 }
 
 /// Prepares the node after those with `needs`; also returns the needs with this node.

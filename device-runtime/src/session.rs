@@ -8,7 +8,7 @@
 
 use crate::kernels::{KernelName, KernelSet};
 use crate::observer::Observer;
-use crate::ops::{self, Activation, Element, Fault, Region, Step};
+use crate::ops::{self, Activation, Element, Region, Step};
 use crate::package::{MAX_PORTS, Package, Port};
 use crate::plan::{self, Needs};
 use crate::quantize::{dequantize, quantize};
@@ -335,10 +335,7 @@ fn prepare<const NODES: usize>(
             .ok_or(fault("constants outside the arena"))?;
         let own = own.get_mut(..step.constants()).unwrap_or_default();
         let expansion = step.expand(package.body(), kernels.table().panel, own);
-        expansion.map_err(|error| match error {
-            Fault::Stream(id, error) => SessionError::Constant { id, error },
-            Fault::What(what) => fault(what),
-        })?;
+        expansion.map_err(|error| error.at(index))?;
         (needs, rest) = (after, others);
         steps.push(step).map_err(|_| SessionError::Nodes {
             have: NODES,

@@ -6,7 +6,9 @@ use edgeprune_format::manifest::{
     Activation, BinaryKind, DType, Op, Quantization, ResizeCoordinates, ResizeKind, Window,
 };
 use edgeprune_format::{HASH_LEN, HEADER_LEN};
-use edgeprune_runtime::{Aligned, Arena as Memory, OpenError, Package, Session, SessionError};
+use edgeprune_runtime::{
+    Aligned, Arena as Memory, KernelLayout, KernelSet, OpenError, Package, Session, SessionError,
+};
 use network::*;
 use sha2::{Digest, Sha256};
 
@@ -125,6 +127,15 @@ fn every_operator() -> Vec<u8> {
     n.package()
 }
 
+/// The same, with constants that this machine's kernels read in place, and with some that they lay out anew.
+fn packages() -> impl Iterator<Item = Vec<u8>> {
+    let (coded, best) = (every_operator(), KernelSet::detect().layout());
+    let foreign = KernelLayout::named("i8mm");
+    let panels = [Some(best), foreign].into_iter().flatten();
+    let in_panels: Vec<_> = panels.map(|layout| in_panels(&coded, layout)).collect();
+    [coded].into_iter().chain(in_panels)
+}
+
 fn rehash(package: &mut [u8]) {
     let end = package.len() - HASH_LEN;
     let hash = Sha256::digest(&package[..end]);
@@ -154,11 +165,12 @@ fn open_and_run(package: &[u8]) -> bool {
 
 #[test]
 fn a_network_with_every_operator_runs() {
-    let package = every_operator();
-    assert!(open_and_run(&package));
-    let package = Package::open(&package).unwrap();
-    let mut text = vec![0; package.labels_bytes()];
-    assert_eq!(package.labels(&mut text).unwrap().lines().count(), 3);
+    for package in packages() {
+        assert!(open_and_run(&package));
+        let package = Package::open(&package).unwrap();
+        let mut text = vec![0; package.labels_bytes()];
+        assert_eq!(package.labels(&mut text).unwrap().lines().count(), 3);
+    }
 }
 
 #[test]
@@ -181,47 +193,50 @@ fn every_flipped_bit_is_refused() {
 
 #[test]
 fn a_flipped_bit_with_a_valid_hash_never_panics() {
-    let package = every_operator();
-    let mut ran = 0;
-    for bit in HEADER_LEN * 8..(package.len() - HASH_LEN) * 8 {
-        let mut flipped = package.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        rehash(&mut flipped);
-        ran += usize::from(open_and_run(&flipped));
+    for package in packages() {
+        let mut ran = 0;
+        for bit in HEADER_LEN * 8..(package.len() - HASH_LEN) * 8 {
+            let mut flipped = package.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            rehash(&mut flipped);
+            ran += usize::from(open_and_run(&flipped));
+        }
+        assert!(ran > 1000, "most flipped weights still run: {ran}");
     }
-    assert!(ran > 1000, "most flipped weights still run: {ran}");
 }
 
 #[test]
 fn several_changed_bytes_with_a_valid_hash_never_panic() {
-    let package = every_operator();
     let random = &mut Random::new(99);
-    for _ in 0..30_000 {
-        let mut changed = package.clone();
-        for _ in 0..random.size(1, 4) {
-            let end = (package.len() - HASH_LEN - 1).min(1400);
-            let at = random.size(HEADER_LEN, end);
-            let any = random.next() as u8;
-            changed[at] = random.one_of(&[0, 1, 2, 63, 64, 127, 128, 255, any]);
+    for package in packages() {
+        for _ in 0..30_000 {
+            let mut changed = package.clone();
+            for _ in 0..random.size(1, 4) {
+                let end = (package.len() - HASH_LEN - 1).min(1400);
+                let at = random.size(HEADER_LEN, end);
+                let any = random.next() as u8;
+                changed[at] = random.one_of(&[0, 1, 2, 63, 64, 127, 128, 255, any]);
+            }
+            rehash(&mut changed);
+            open_and_run(&changed);
         }
-        rehash(&mut changed);
-        open_and_run(&changed);
     }
 }
 
 #[test]
 fn a_truncation_with_a_valid_hash_never_panics() {
-    let package = every_operator();
-    for len in HEADER_LEN + HASH_LEN..package.len() {
-        let mut cut = package[..len].to_vec();
-        let body = u32::from_le_bytes(cut[12..16].try_into().unwrap()) as usize + HEADER_LEN;
-        let body = body.next_multiple_of(64);
-        if len >= body + HASH_LEN {
-            let body_len = (len - HASH_LEN - body) as u64;
-            cut[16..24].copy_from_slice(&body_len.to_le_bytes());
+    for package in packages() {
+        for len in HEADER_LEN + HASH_LEN..package.len() {
+            let mut cut = package[..len].to_vec();
+            let body = u32::from_le_bytes(cut[12..16].try_into().unwrap()) as usize + HEADER_LEN;
+            let body = body.next_multiple_of(64);
+            if len >= body + HASH_LEN {
+                let body_len = (len - HASH_LEN - body) as u64;
+                cut[16..24].copy_from_slice(&body_len.to_le_bytes());
+            }
+            rehash(&mut cut);
+            assert!(!open_and_run(&cut), "{len}");
         }
-        rehash(&mut cut);
-        assert!(!open_and_run(&cut), "{len}");
     }
 }
 
@@ -391,4 +406,90 @@ fn a_weight_of_minus_128_is_refused() {
         Session::new(&package, memory.bytes_mut()).err(),
         Some(expected)
     );
+}
+
+/// A fully connected layer of three codes and one channel, in the panels of the portable kernels, and the place of
+/// its panel in the file.
+fn one_panel() -> (Vec<u8>, usize) {
+    let mut network = Network::default();
+    let quantization = Quantization::PerTensor {
+        scale: 0.5,
+        zero_point: 0,
+    };
+    let weights = network.constant_codes([1, 1, 1, 3], quantization, &[1, 2, 3]);
+    let bias = network.constant_words(&[7]);
+    let from = network.codes([1, 1, 1, 3], 1.0, 0);
+    let to = network.codes([1, 1, 1, 1], 1.0, 0);
+    let op = Op::FullyConnected {
+        linear: linear(weights, Some(bias), Activation::None),
+    };
+    let package = network.single(op, &[from], to);
+    let package = in_panels(&package, KernelSet::portable().layout());
+    let panel = [7, 0, 0, 0, 0, 0, 0, 0x3f, 1, 2, 3, 0];
+    let at = package.windows(12).position(|bytes| bytes == panel);
+    (package, at.unwrap())
+}
+
+fn open_one_panel(package: &[u8]) -> Result<(), String> {
+    let package = Package::open(package).map_err(|error| error.to_string())?;
+    let kernels = KernelSet::portable();
+    let mut memory = Memory::new(package.arena_bytes_with(kernels));
+    let session = Session::<4>::with_kernels(&package, memory.bytes_mut(), kernels);
+    session.map(|_| ()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn panels_are_read_in_place_without_memory() {
+    let (package, at) = one_panel();
+    assert_eq!(at % 64, 0);
+    assert_eq!(open_one_panel(&package), Ok(()));
+    let package = Package::open(&package).unwrap();
+    // two activations, and a start and two patches of scratch
+    let bytes = package.arena_bytes_with(KernelSet::portable());
+    assert_eq!(bytes, 4 * 64);
+    assert_eq!(package.manifest().head.arena.constants, 0);
+}
+
+#[test]
+fn panels_that_kernels_cannot_rely_on_are_refused() {
+    let (package, at) = one_panel();
+    let refusal = |offset: usize, bytes: &[u8]| {
+        let mut changed = package.clone();
+        changed[at + offset..][..bytes.len()].copy_from_slice(bytes);
+        rehash(&mut changed);
+        open_one_panel(&changed).unwrap_err()
+    };
+    assert!(refusal(9, &[0x80]).contains("a weight of -128"));
+    assert!(refusal(11, &[1]).contains("filled up with zeros"));
+    for multiplier in [f32::NAN, f32::INFINITY, -1.0] {
+        let message = refusal(4, &multiplier.to_le_bytes());
+        assert!(message.contains("negative or not finite"), "{message}");
+    }
+    let mut shifted = vec![0; package.len() + 8];
+    let aligned = shifted.as_ptr().align_offset(8);
+    shifted[aligned + 1..][..package.len()].copy_from_slice(&package);
+    let message = open_one_panel(&shifted[aligned + 1..][..package.len()]).unwrap_err();
+    assert!(message.contains("not aligned"), "{message}");
+}
+
+#[test]
+fn panels_of_another_shape_are_refused() {
+    let (package, _) = one_panel();
+    // the encoding (2), columns, step and offset, at the end of the weights' record
+    let record = [12, 2, 1, 4, 0];
+    let at = package
+        .windows(5)
+        .position(|bytes| bytes == record)
+        .unwrap();
+    for (offset, byte) in [(0, 13), (2, 0), (2, 2), (3, 0), (3, 8), (3, 17)] {
+        let mut changed = package.clone();
+        changed[at + offset] = byte;
+        rehash(&mut changed);
+        assert!(open_one_panel(&changed).is_err(), "{offset} {byte}");
+    }
+    let mut unknown = package.clone();
+    unknown[at + 1] = 3;
+    rehash(&mut unknown);
+    let message = open_one_panel(&unknown).unwrap_err();
+    assert!(message.contains("newer version"), "{message}");
 }

@@ -10,6 +10,7 @@ use crate::prune::Pruning;
 use crate::quantize::{self, Aim, QuantizedGraph, QuantizedLinear, Steps};
 use crate::study::{Cache, Knowledge};
 use edgeprune_format::manifest::Calibration;
+use edgeprune_runtime::KernelLayout;
 use std::borrow::Cow;
 
 /// What a package is asked to be.
@@ -19,6 +20,8 @@ pub struct Goal {
     pub max_size: Option<u64>,
     /// Which weights are made zero, beside those that rounding does.
     pub pruning: Option<Pruning>,
+    /// The kernels that read the weights where they lie in the package. Every code then takes a byte.
+    pub in_place: Option<KernelLayout>,
 }
 
 /// A package and what was found while it was made.
@@ -50,11 +53,13 @@ pub fn pack(
     progress: &Progress,
 ) -> Result<Packed, Error> {
     let source = Source::new(graph.clone(), samples)?;
-    let study = if goal == Goal::default() {
-        Study::unranked(&source, spec, progress)?
-    } else {
+    let to_budget = goal.max_size.is_some() && goal.in_place.is_none();
+    let mut study = if to_budget || goal.pruning.is_some() {
         Study::new(&source, goal.pruning, spec, cache, progress)?
+    } else {
+        Study::unranked(&source, spec, progress)?
     };
+    study.description.in_place = goal.in_place;
     study.pack(goal.max_size)
 }
 
@@ -169,6 +174,7 @@ impl<'a> Study<'a> {
                 calibration: source.calibration,
                 spec,
                 removed_channels: source.dead.removed,
+                in_place: None,
             },
             source,
             progress,
@@ -241,6 +247,9 @@ impl<'a> Study<'a> {
             return self.quantize(&mut Unlimited(self.layers()));
         };
         let max_size = usize::try_from(max_size).unwrap_or(usize::MAX);
+        if self.description.in_place.is_some() {
+            return self.fit_in_place(max_size);
+        }
         let frame = self.frame()?.len();
         let layers = self.layers();
         let mut budget = max_size.saturating_sub(frame);
@@ -255,6 +264,19 @@ impl<'a> Study<'a> {
             budget = budget.saturating_sub(bytes.len() - max_size + bytes.len() / 1000);
         }
         Err(self.unreachable(max_size, frame))
+    }
+
+    /// What is read in place has one size, whatever its codes are.
+    fn fit_in_place(&self, max_size: usize) -> Result<Vec<u8>, Error> {
+        let bytes = self.quantize(&mut Unlimited(self.layers()))?;
+        if bytes.len() <= max_size {
+            return Ok(bytes);
+        }
+        Err(Error::Budget(format!(
+            "{}: a package that is read in place has {} bytes, more than {max_size}: every weight takes a byte; without --in-place the weights are entropy-coded",
+            self.graph.name,
+            bytes.len()
+        )))
     }
 
     /// Rounds all layers as `steps` says, and writes the package.

@@ -143,7 +143,7 @@ fn imagenet(model: &'static str) -> Case {
 fn max_size(bytes: u64) -> Goal {
     Goal {
         max_size: Some(bytes),
-        pruning: None,
+        ..Goal::default()
     }
 }
 
@@ -238,11 +238,11 @@ fn efficientnet_lite0_keeps_its_accuracy_with_half_of_its_weights() {
     let Some(zoo) = zoo() else { return };
     let case = imagenet("imagenet/efficientnet_lite0.onnx");
     let goal = Goal {
-        max_size: None,
         pruning: Some(Pruning {
             sparsity: 0.5,
             ..Pruning::default()
         }),
+        ..Goal::default()
     };
     let scored = run(&zoo, &case, goal, &Cache::none());
     assert!(scored.top1() >= 79.4 - SAMPLING);

@@ -588,6 +588,47 @@ fn a_package_cut_anywhere_is_refused() {
 }
 
 #[test]
+fn weights_that_are_read_in_place_give_the_same_answers_with_less_memory() {
+    let folder = Folder::new();
+    let pack = |options: &str, name: &str| {
+        let packed = folder.json(&format!(
+            "pack model.onnx --calib calib.npy -o {name}.epk --json {options}"
+        ));
+        let answers = folder.run(&format!("run {name}.epk test.npy -o {name}.npy"));
+        assert!(answers.status.success(), "{answers:?}");
+        (
+            packed,
+            fs::read(folder.path(&format!("{name}.npy"))).unwrap(),
+        )
+    };
+    let (coded, expected) = pack("", "coded");
+    let codes: u64 = 80_000;
+    for board in ["rpi3", "rpi5"] {
+        let (packed, answers) = pack(&format!("--in-place {board}"), board);
+        assert_eq!(answers, expected, "{board}");
+        assert_eq!(packed["density"], coded["density"], "{board}");
+        let bytes = packed["package_bytes"].as_u64().unwrap();
+        assert!((codes..codes * 6 / 5).contains(&bytes), "{board}: {bytes}");
+        let [more, less] = [&coded, &packed].map(|pack| pack["arena_bytes"].as_u64().unwrap());
+        assert!(less + codes <= more, "{board}: {less} and {more}");
+        let layers = packed["layers"].as_array().unwrap();
+        assert!(layers.iter().all(|layer| layer["encoding"] == "in place"));
+        let fits = format!(
+            "pack model.onnx --calib calib.npy --in-place {board} --max-size {bytes} -o fits.epk"
+        );
+        assert!(folder.run(&fits).status.success());
+        assert_eq!(fs::metadata(folder.path("fits.epk")).unwrap().len(), bytes);
+        fs::remove_file(folder.path("fits.epk")).unwrap();
+        let short = format!(
+            "pack model.onnx --calib calib.npy --in-place {board} --max-size {} -o s.epk",
+            bytes - 1
+        );
+        folder.refuse(&short, 1, "without --in-place");
+    }
+    folder.refuse("pack model.onnx --in-place pdp11 -o x.epk", 2, "pdp11");
+}
+
+#[test]
 fn a_second_budget_takes_what_the_first_measured() {
     let folder = Folder::new();
     let kept = || -> Vec<PathBuf> {

@@ -114,6 +114,7 @@ fn packed(quantized: &QuantizedGraph) -> Vec<u8> {
         calibration: Calibration::Synthetic,
         spec: None,
         removed_channels: 0,
+        in_place: None,
     };
     package::write(quantized, &description).unwrap()
 }

@@ -134,10 +134,26 @@ impl Writer {
             DType::I8 | DType::U8 => Some(encode_bytes(shape, bytes)),
             _ => None,
         };
-        let (encoding, blob) = match coded {
-            Some(coded) if coded.len() < bytes.len() => (Encoding::Rans, coded),
-            _ => (Encoding::Raw, bytes.to_vec()),
-        };
+        match coded {
+            Some(coded) if coded.len() < bytes.len() => {
+                self.stored(dtype, shape, quantization, Encoding::Rans, coded)
+            }
+            _ => self.stored(dtype, shape, quantization, Encoding::Raw, bytes.to_vec()),
+        }
+    }
+
+    /// Adds a constant whose bytes are encoded already.
+    ///
+    /// # Errors
+    /// See [`EncodeError`].
+    pub fn stored(
+        &mut self,
+        dtype: DType,
+        shape: Shape,
+        quantization: Quantization,
+        encoding: Encoding,
+        blob: Vec<u8>,
+    ) -> Result<TensorId, EncodeError> {
         let storage = Storage::Blob {
             offset: 0, // known when the package is finished
             len: u32::try_from(blob.len()).map_err(|_| EncodeError::TooLong)?,
@@ -209,16 +225,16 @@ impl Writer {
     }
 }
 
-/// Raw codes and floats are read in place, so they lie aligned.
+/// Raw codes, floats and panels are read in place, so they lie aligned.
 fn is_aligned(tensor: &Tensor) -> bool {
-    let raw = matches!(
-        tensor.storage,
+    match tensor.storage {
         Storage::Blob {
             encoding: Encoding::Raw,
             ..
-        }
-    );
-    raw && matches!(tensor.dtype, DType::I8 | DType::F32)
+        } => matches!(tensor.dtype, DType::I8 | DType::F32),
+        Storage::Blob { encoding, .. } => matches!(encoding, Encoding::Panels { .. }),
+        Storage::Arena { .. } => false,
+    }
 }
 
 fn encode_bytes(shape: Shape, bytes: &[u8]) -> Vec<u8> {

@@ -76,7 +76,10 @@ impl fmt::Display for FormatError {
             ),
             Self::Hash => f.write_str("the SHA-256 does not match: the file is damaged"),
             Self::Manifest { what, index } => {
-                write!(f, "manifest: {what} {index} does not decode")
+                write!(
+                    f,
+                    "manifest: {what} {index} does not decode: damaged, or of a newer version"
+                )
             }
             Self::Blob { tensor } => write!(f, "tensor {tensor} lies outside the package"),
             Self::Stream { what } => write!(f, "entropy-coded tensor: {what}"),

@@ -261,6 +261,16 @@ pub enum Encoding {
     Raw,
     /// Static rANS over single-byte elements: see [`crate::rans`].
     Rans,
+    /// Weights of an integer layer with its biases and multipliers, in panels of output channels as kernels read
+    /// them, at a multiple of [`crate::ALIGNMENT`].
+    Panels {
+        /// Output channels of a panel, at least 1.
+        columns: u32,
+        /// Codes of a channel that lie together, 1 to 16.
+        step: u8,
+        /// What the kernels add to input codes: a panel's biases are this times the sum of the channel's weights less.
+        offset: u8,
+    },
 }
 
 /// A node: one operator, its activations and its constants.

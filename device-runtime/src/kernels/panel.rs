@@ -47,6 +47,11 @@ impl KernelLayout {
         all.into_iter().map(|(name, panel)| Self { name, panel })
     }
 
+    /// The layout of the set with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|layout| layout.name == name)
+    }
+
     /// The name of the set: see [`crate::KernelSet::name`].
     pub fn name(self) -> &'static str {
         self.name
@@ -54,7 +59,7 @@ impl KernelLayout {
 }
 
 impl Panel {
-    const fn new(columns: usize, step: usize, offset: i32) -> Self {
+    pub(crate) const fn new(columns: usize, step: usize, offset: i32) -> Self {
         Self {
             columns,
             step,

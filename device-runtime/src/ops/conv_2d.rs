@@ -228,7 +228,7 @@ impl Conv2d {
         let (starts, patches) = (words_mut::<u32>(starts)?, codes_mut(patches));
         let sums = words_mut::<i32>(sums)?;
         let kernels = memory.kernels.table();
-        let expanded = self.linear.expanded(memory.constants)?;
+        let expanded = self.linear.expanded(memory.body, memory.constants)?;
         let reading = self.reading(kernels.panel.step);
         let (runs, run) = reading.runs();
         let group_bytes = kernels.panel.count(self.outputs) * kernels.panel.bytes(self.depth());

@@ -103,7 +103,7 @@ impl DepthwiseConv2d {
         let (counts, starts) = (words_mut::<u32>(counts)?, words_mut::<u32>(starts)?);
         zeros.fill(self.zero_point);
         let kernels = memory.kernels.table();
-        let expanded = self.linear.expanded(memory.constants)?;
+        let expanded = self.linear.expanded(memory.body, memory.constants)?;
         let channels = self.channels();
         let row_len = self.geometry.output[1] * channels;
         for row in 0..self.geometry.output[0] {

@@ -5,10 +5,13 @@
 //! zero point count as zero. Then `requantize(acc, (input * weight) / output)`, or, for an `F32` output, `f32(acc) * (input * weight)` and the activation. A float layer computes
 //! `sum(x * w) * weight_scale + bias` and the activation, the sum in order of `kh, kw, ic` from
 //! 0, one multiplication and one addition each; the scale is 1 for `F32` weights.
+//!
+//! An integer layer's constants lie in panels, which a session writes into the arena, or reads where they lie if
+//! the package has them as its kernels want them.
 
-use super::{Activation, Checked, Context, Element, Expansion, OUTSIDE, Place, Region};
+use super::{Activation, Checked, Context, Element, Expansion, Fault, OUTSIDE, Place, Region};
 use super::{blob, codes, constant_place, valid_scale, words, words_mut};
-use crate::kernels::{Depthwise, FloatWeights, Panel};
+use crate::kernels::{FloatWeights, MAX_STEP, Panel};
 use crate::plan::aligned;
 use crate::quantize::{Codes, bf16, clamp, multiplier};
 use edgeprune_format::ALIGNMENT;
@@ -19,6 +22,12 @@ const MAX_BIAS: i64 = 1 << 30;
 
 /// Longest sum: with a bias of 2^30 it stays within an `i32`, since products are below 2^14.
 const MAX_DEPTH: usize = (1 << 16) - 1;
+
+/// Codes that are read back from panels at once.
+const CHUNK: usize = 512;
+
+/// Bytes that the widest element which kernels read from a panel is aligned to.
+const PANEL_ALIGNMENT: usize = 8;
 
 /// How weights are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +53,7 @@ pub(crate) enum Finish {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Linear {
     id: TensorId,
-    /// As stored.
-    weights: Place,
+    weights: Source,
     weight_dtype: DType,
     layout: Layout,
     channels: usize,
@@ -55,9 +63,51 @@ pub(crate) struct Linear {
     input: Element,
     output: Element,
     pub(crate) finish: Finish,
-    /// What kernels read: for an integer layer its constants in the set's layout, for a float layer biases,
-    /// multipliers and, where they are entropy-coded, weights.
+    /// What kernels read: for an integer layer its constants in the set's layout, none if the package has them so;
+    /// for a float layer biases, multipliers and, where they are entropy-coded, weights.
     expanded: Region,
+}
+
+/// How the package has the weights.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// One by one.
+    Elements(Place),
+    /// With the biases and multipliers of an integer layer, in panels.
+    Panels(Region, Panel),
+}
+
+impl Source {
+    fn of(weights: &Tensor) -> Checked<Self> {
+        let (region, encoding) = blob(weights)?;
+        if weights.dtype == DType::I8
+            && encoding != Encoding::Rans
+            && region.offset % ALIGNMENT != 0
+        {
+            return Err("weights that are read in place and not aligned");
+        }
+        let Encoding::Panels {
+            columns,
+            step,
+            offset,
+        } = encoding
+        else {
+            return constant_place(weights).map(Self::Elements);
+        };
+        let (columns, step) = (columns as usize, usize::from(step));
+        if columns == 0
+            || !(1..=MAX_STEP).contains(&step)
+            || weights.quantization != Quantization::None
+        {
+            return Err(
+                "panels without columns, with steps of 0 or more than 16 codes, or with scales",
+            );
+        }
+        Ok(Self::Panels(
+            region,
+            Panel::new(columns, step, i32::from(offset)),
+        ))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,41 +168,44 @@ impl Linear {
             (Element::I8 { .. }, _, _) => return Err("an I8 input takes I8 weights"),
             _ => return Err("an F32 input gives an F32 output, with I8 or F32 weights"),
         };
-        let place = constant_place(&weights)?;
-        if let (DType::I8, Place::Raw(region)) = (weights.dtype, place)
-            && region.offset % ALIGNMENT != 0
-        {
-            return Err("raw weights that are not aligned");
-        }
+        let source = Source::of(&weights)?;
         let bias = match linear.bias {
             Some(id) => Some(bias(&cx.tensor(id)?, input.element, channels)?),
             None => None,
         };
-        let expanded = match (finish, layout) {
-            (Finish::Float(..), _) => {
-                let vectors = aligned(4 * channels).and_then(|bytes| bytes.checked_mul(2));
-                let codes = match place {
-                    Place::Raw(_) => 0,
-                    Place::Coded(_) => channels * depth,
-                };
-                vectors.and_then(|bytes| bytes.checked_add(codes))
+        let wanted = Panels::of(layout, cx.layout.panel, channels, depth);
+        let expanded = match (finish, source) {
+            (Finish::Float(..), Source::Panels(..)) => {
+                return Err("panels of a layer in single precision");
             }
-            (_, Layout::Rows { groups }) => {
-                cx.layout
-                    .panel
-                    .total(groups, channels / groups.max(1), depth)
+            (Finish::Float(..), Source::Elements(place)) => float_constants(place, channels, depth),
+            (_, Source::Elements(_)) => wanted.bytes(),
+            (_, Source::Panels(..)) if bias.is_some() => return Err("a bias beside panels"),
+            (_, Source::Panels(region, panel)) => {
+                let stored = Panels::of(layout, panel, channels, depth);
+                if stored.bytes() != Some(region.len)
+                    || layout == Layout::Columns && panel != wanted.panel
+                {
+                    return Err("panels that do not fit the shape");
+                }
+                match panel == wanted.panel {
+                    true => Some(0),
+                    false => wanted.bytes(),
+                }
             }
-            (_, Layout::Columns) => Depthwise::constants(depth, channels),
         };
         Ok(Self {
             id: linear.weights,
-            weights: place,
+            weights: source,
             weight_dtype: weights.dtype,
             layout,
             channels,
             depth,
             bias,
-            scales: scales(cx, &weights, channels)?,
+            scales: match source {
+                Source::Elements(_) => scales(cx, &weights, channels)?,
+                Source::Panels(..) => Scales::Unit,
+            },
             input: input.element,
             output: output.element,
             finish,
@@ -168,8 +221,17 @@ impl Linear {
         self.expanded.len
     }
 
-    /// Checks the scales, which are in the body.
+    /// Checks the scales, which are in the body, or the multipliers of stored panels.
     pub(crate) fn check_scales(&self, body: &[u8]) -> Checked<()> {
+        if let Some((stored, panels)) = self.stored(body) {
+            let multipliers = (0..self.channels).map(|channel| stored.head(panels, channel));
+            let valid =
+                multipliers.map(|head| head.is_some_and(|(_, x)| x >= 0.0 && x.is_finite()));
+            return match valid.min() {
+                Some(true) => Ok(()),
+                _ => Err("a multiplier that is negative or not finite"),
+            };
+        }
         for channel in 0..self.channels {
             let scale = self
                 .scale(body, channel)
@@ -201,42 +263,77 @@ impl Linear {
         }
     }
 
-    /// Writes what kernels read into `own`, the node's constants.
-    pub(crate) fn expand(&self, body: &[u8], panel: Panel, own: &mut [u8]) -> Expansion {
-        match self.input {
-            Element::F32 => self.expand_float(body, own),
-            Element::I8 { zero_point, .. } => {
-                let place = self.channels(panel);
-                own.fill(0);
-                self.place_weights(body, place, own)?;
-                for channel in 0..self.channels {
-                    let constants = self.channel_constants(body, channel, zero_point, place, own);
-                    constants.ok_or(OUTSIDE)?;
-                }
-                Ok(())
-            }
+    /// The panels that the package has.
+    fn stored<'s>(&self, body: &'s [u8]) -> Option<(Panels, &'s [u8])> {
+        match self.weights {
+            Source::Elements(_) => None,
+            Source::Panels(region, panel) => Some((self.panels(panel), region.of(body)?)),
         }
     }
 
+    /// The panels that kernels of this layout read.
+    fn panels(&self, panel: Panel) -> Panels {
+        Panels::of(self.layout, panel, self.channels, self.depth)
+    }
+
+    /// How the package would have to say that it has the layer's constants as kernels of this layout read them; `None`
+    /// for a layer in single precision.
+    #[cfg(feature = "std")]
+    pub(crate) fn encoding(&self, panel: Panel) -> Option<Encoding> {
+        let panel = self.panels(panel).panel;
+        let encoding = Encoding::Panels {
+            columns: u32::try_from(panel.columns).ok()?,
+            step: u8::try_from(panel.step).ok()?,
+            offset: u8::try_from(panel.offset).ok()?,
+        };
+        (!matches!(self.finish, Finish::Float(..))).then_some(encoding)
+    }
+
+    /// Writes what kernels read into `own`, the node's constants, or checks it where the package has it.
+    pub(crate) fn expand(&self, body: &[u8], panel: Panel, own: &mut [u8]) -> Expansion {
+        let Element::I8 { zero_point, .. } = self.input else {
+            return self.expand_float(body, own);
+        };
+        let wanted = self.panels(panel);
+        if let Some((stored, panels)) = self.stored(body)
+            && stored.panel == wanted.panel
+        {
+            return stored.check(panels).map_err(Fault::What);
+        }
+        own.fill(0);
+        self.place_weights(body, wanted, own)?;
+        for channel in 0..self.channels {
+            let constants = self.channel_constants(body, channel, zero_point, wanted, own);
+            constants.ok_or(OUTSIDE)?;
+        }
+        Ok(())
+    }
+
     /// Writes each code to its place, and the sum of each channel's codes where its bias will be.
-    fn place_weights(&self, body: &[u8], place: Channels, own: &mut [u8]) -> Expansion {
+    fn place_weights(&self, body: &[u8], wanted: Panels, own: &mut [u8]) -> Expansion {
         let (mut at, mut symmetric, mut inside) = (0, true, true);
-        self.weights
-            .read(self.id, self.channels * self.depth, body, |codes| {
-                symmetric &= least(codes) != i8::MIN;
-                inside &= match place {
-                    Channels::Panels {
-                        panel,
-                        depth,
-                        group,
-                    } => place_rows(panel, (depth, group), at, codes, own),
-                    Channels::Columns(channels) => place_columns(channels, at, codes, own),
-                }
-                .is_some();
-                at += codes.len();
-            })?;
+        let sink = |codes: &[i8]| {
+            symmetric &= least(codes) != i8::MIN;
+            let placed = match self.layout {
+                Layout::Rows { .. } => place_rows(wanted, at, codes, own),
+                Layout::Columns => place_columns(self.channels, at, codes, own),
+            };
+            inside &= placed.is_some();
+            at += codes.len();
+        };
+        match self.weights {
+            Source::Elements(place) => {
+                place.read(self.id, self.channels * self.depth, body, sink)?
+            }
+            Source::Panels(region, panel) => {
+                let panels = region.of(body).ok_or(OUTSIDE)?;
+                self.panels(panel)
+                    .read(panels, self.channels, sink)
+                    .ok_or(OUTSIDE)?;
+            }
+        }
         match (symmetric, inside) {
-            (false, _) => Err("a weight of -128: codes go from -127 to 127".into()),
+            (false, _) => Err(ASYMMETRIC.into()),
             (_, false) => Err("constants outside the arena".into()),
             _ => Ok(()),
         }
@@ -248,18 +345,30 @@ impl Linear {
         body: &[u8],
         channel: usize,
         zero_point: i8,
-        place: Channels,
+        wanted: Panels,
         own: &mut [u8],
     ) -> Option<()> {
-        let [bias, multiplier] = place.head(channel);
+        let [bias, multiplier] = wanted.head_places(channel);
         let bias: &mut [u8; 4] = own.get_mut(bias..)?.first_chunk_mut()?;
         let sum = i32::from_le_bytes(*bias);
-        let total = self.integer_bias(body, channel)? - i64::from(zero_point) * i64::from(sum);
-        let total = total.clamp(-MAX_BIAS, MAX_BIAS) as i32;
+        let (total, value) = match self.stored(body) {
+            Some((stored, panels)) => {
+                let (bias, multiplier) = stored.head(panels, channel)?;
+                (
+                    bias.wrapping_add(stored.panel.offset.wrapping_mul(sum)),
+                    multiplier,
+                )
+            }
+            None => {
+                let total =
+                    self.integer_bias(body, channel)? - i64::from(zero_point) * i64::from(sum);
+                let total = total.clamp(-MAX_BIAS, MAX_BIAS) as i32;
+                (total, self.multiplier(self.scale(body, channel)?))
+            }
+        };
         *bias = total
-            .wrapping_sub(place.offset().wrapping_mul(sum))
+            .wrapping_sub(wanted.panel.offset.wrapping_mul(sum))
             .to_le_bytes();
-        let value = self.multiplier(self.scale(body, channel)?);
         *own.get_mut(multiplier..)?.first_chunk_mut()? = value.to_le_bytes();
         Some(())
     }
@@ -282,8 +391,8 @@ impl Linear {
             *multiplier = self.multiplier(self.scale(body, channel).ok_or(OUTSIDE)?);
         }
         match self.weights {
-            Place::Raw(_) => Ok(()),
-            Place::Coded(_) => self.weights.copy(self.id, body, weights),
+            Source::Elements(place @ Place::Coded(_)) => place.copy(self.id, body, weights),
+            _ => Ok(()),
         }
     }
 
@@ -301,20 +410,12 @@ impl Linear {
         })
     }
 
-    fn channels(&self, panel: Panel) -> Channels {
-        match self.layout {
-            Layout::Rows { groups } => Channels::Panels {
-                panel,
-                depth: self.depth,
-                group: self.channels / groups.max(1),
-            },
-            Layout::Columns => Channels::Columns(self.channels),
-        }
-    }
-
     /// What an integer layer's kernels read.
-    pub(crate) fn expanded<'s>(&self, constants: &'s [u8]) -> Option<&'s [u8]> {
-        self.expanded.of(constants)
+    pub(crate) fn expanded<'s>(&self, body: &'s [u8], constants: &'s [u8]) -> Option<&'s [u8]> {
+        match self.weights {
+            Source::Panels(region, _) if self.expanded.len == 0 => region.of(body),
+            _ => self.expanded.of(constants),
+        }
     }
 
     /// The weights of a float layer.
@@ -324,8 +425,8 @@ impl Linear {
         constants: &'s [u8],
     ) -> Option<FloatWeights<'s>> {
         let bytes = match self.weights {
-            Place::Raw(region) => region.of(body)?,
-            Place::Coded(_) => self.expanded.of(constants)?.get(self.vectors_bytes()..)?,
+            Source::Elements(Place::Raw(region)) => region.of(body)?,
+            _ => self.expanded.of(constants)?.get(self.vectors_bytes()..)?,
         };
         Some(match self.weight_dtype {
             DType::I8 => FloatWeights::Codes(codes(bytes)),
@@ -344,62 +445,122 @@ impl Linear {
     }
 }
 
-/// Where an integer layer's constants are for its kernels.
+/// Bytes of biases and multipliers, and of entropy-coded weights.
+fn float_constants(weights: Place, channels: usize, depth: usize) -> Option<usize> {
+    let vectors = aligned(4 * channels)?.checked_mul(2)?;
+    match weights {
+        Place::Raw(_) => Some(vectors),
+        Place::Coded(_) => vectors.checked_add(channels * depth),
+    }
+}
+
+const ASYMMETRIC: &str = "a weight of -128: codes go from -127 to 127";
+
+/// The constants of an integer layer: `group` output channels of `depth` codes share inputs, and each group has its
+/// own panels.
 #[derive(Clone, Copy)]
-enum Channels {
-    /// `group` output channels of `depth` codes share inputs; each group has its own panels.
-    Panels {
-        panel: Panel,
-        depth: usize,
-        group: usize,
-    },
-    Columns(usize),
+struct Panels {
+    panel: Panel,
+    groups: usize,
+    group: usize,
+    depth: usize,
 }
 
-impl Channels {
+impl Panels {
+    /// A depthwise layer is one panel of all channels.
+    fn of(layout: Layout, panel: Panel, channels: usize, depth: usize) -> Self {
+        let (panel, groups) = match layout {
+            Layout::Rows { groups } => (panel, groups.max(1)),
+            Layout::Columns => (Panel::new(channels, 1, 0), 1),
+        };
+        Self {
+            panel,
+            groups,
+            group: channels / groups,
+            depth,
+        }
+    }
+
+    fn bytes(self) -> Option<usize> {
+        self.panel.total(self.groups, self.group, self.depth)
+    }
+
+    /// Where the panel of an output channel begins, and its column there.
+    fn place(self, channel: usize) -> (usize, usize) {
+        let (before, channel) = (channel / self.group, channel % self.group);
+        let index = before * self.panel.count(self.group) + channel / self.panel.columns;
+        (
+            index * self.panel.bytes(self.depth),
+            channel % self.panel.columns,
+        )
+    }
+
     /// Where the bias and the multiplier of an output channel are.
-    fn head(self, channel: usize) -> [usize; 2] {
-        match self {
-            Self::Panels {
-                panel,
-                depth,
-                group,
-            } => {
-                let (start, column) = panel_of(panel, (depth, group), channel);
-                [0, panel.columns].map(|row| start + 4 * (row + column))
+    fn head_places(self, channel: usize) -> [usize; 2] {
+        let (start, column) = self.place(channel);
+        [0, self.panel.columns].map(|row| start + 4 * (row + column))
+    }
+
+    /// The bias and the multiplier of an output channel.
+    fn head(self, panels: &[u8], channel: usize) -> Option<(i32, f32)> {
+        let [bias, multiplier] = self.head_places(channel);
+        let word = |at: usize| panels.get(at..)?.first_chunk().copied();
+        Some((
+            i32::from_le_bytes(word(bias)?),
+            f32::from_le_bytes(word(multiplier)?),
+        ))
+    }
+
+    /// Gives the codes to `sink`, channel after channel, some at a time.
+    fn read(self, panels: &[u8], channels: usize, mut sink: impl FnMut(&[i8])) -> Option<()> {
+        let mut chunk = [0; CHUNK];
+        for channel in 0..channels {
+            let (start, column) = self.place(channel);
+            let panel = panels.get(start..)?;
+            for first in (0..self.depth).step_by(CHUNK) {
+                let chunk = chunk.get_mut(..CHUNK.min(self.depth - first))?;
+                for (k, code) in (first..).zip(chunk.iter_mut()) {
+                    *code = panel.get(self.panel.code(column, k))?.cast_signed();
+                }
+                sink(chunk);
             }
-            Self::Columns(channels) => [0, channels].map(|row| 4 * (row + channel)),
         }
+        Some(())
     }
 
-    fn offset(self) -> i32 {
-        match self {
-            Self::Panels { panel, .. } => panel.offset,
-            Self::Columns(_) => 0,
+    /// Checks what kernels rely on in panels that they read where they lie: aligned, no code of -128, and zeros in
+    /// the last step.
+    fn check(self, panels: &[u8]) -> Checked<()> {
+        if panels.as_ptr().align_offset(PANEL_ALIGNMENT) != 0 {
+            return Err("panels in a package that is not aligned in memory");
         }
+        let Panel { columns, step, .. } = self.panel;
+        let used = self.depth % step;
+        for panel in panels.chunks(self.panel.bytes(self.depth)) {
+            let codes = codes(panel.get(self.panel.head()..).ok_or(OUTSIDE)?);
+            if least(codes) == i8::MIN {
+                return Err(ASYMMETRIC);
+            }
+            let mut last = codes
+                .rchunks(columns * step)
+                .next()
+                .unwrap_or_default()
+                .chunks(step);
+            if used != 0 && last.any(|step| step.iter().skip(used).any(|&code| code != 0)) {
+                return Err("panels that are not filled up with zeros");
+            }
+        }
+        Ok(())
     }
-}
-
-/// Where the panel of an output channel begins, and its column there.
-fn panel_of(panel: Panel, (depth, group): (usize, usize), channel: usize) -> (usize, usize) {
-    let (before, channel) = (channel / group, channel % group);
-    let index = before * panel.count(group) + channel / panel.columns;
-    (index * panel.bytes(depth), channel % panel.columns)
 }
 
 /// Places codes of rows, the first of which is number `at` of all.
-fn place_rows(
-    panel: Panel,
-    shape: (usize, usize),
-    mut at: usize,
-    mut codes: &[i8],
-    own: &mut [u8],
-) -> Option<()> {
-    let (depth, _) = shape;
+fn place_rows(wanted: Panels, mut at: usize, mut codes: &[i8], own: &mut [u8]) -> Option<()> {
+    let Panels { panel, depth, .. } = wanted;
     while !codes.is_empty() {
         let (channel, k) = (at / depth, at % depth);
         let (row, rest) = codes.split_at(codes.len().min(depth - k));
-        let (start, column) = panel_of(panel, shape, channel);
+        let (start, column) = wanted.place(channel);
         let own = own.get_mut(start..)?;
         add_to(own, 4 * column, sum(row))?;
         match panel.step {
@@ -498,7 +659,7 @@ fn vector(tensor: &Tensor, elements: usize) -> Checked<Region> {
             Err("a bias or scale vector whose length is not the number of output channels")
         }
         (region, Encoding::Raw) => Ok(region),
-        _ => Err("an entropy-coded bias or scale vector"),
+        _ => Err("an encoded bias or scale vector"),
     }
 }
 

@@ -22,6 +22,7 @@ mod transpose;
 mod unary;
 mod window;
 
+use crate::SessionError;
 use crate::kernels::{KernelLayout, KernelName, KernelSet, Panel};
 use edgeprune_format::manifest::{
     DType, Encoding, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor, TensorId,
@@ -202,6 +203,16 @@ pub(crate) enum Fault {
     What(&'static str),
 }
 
+impl Fault {
+    /// As a session's error, of node `index`.
+    pub(crate) fn at(self, index: u16) -> SessionError {
+        match self {
+            Self::Stream(id, error) => SessionError::Constant { id, error },
+            Self::What(what) => SessionError::Node { index, what },
+        }
+    }
+}
+
 impl From<&'static str> for Fault {
     fn from(what: &'static str) -> Self {
         Self::What(what)
@@ -232,6 +243,7 @@ fn constant_place(tensor: &Tensor) -> Checked<Place> {
         (region, Encoding::Raw) => Ok(Place::Raw(region)),
         (region, Encoding::Rans) if tensor.dtype == DType::I8 => Ok(Place::Coded(region)),
         (_, Encoding::Rans) => Err("an entropy-coded constant that is not I8"),
+        (_, Encoding::Panels { .. }) => Err("panels of what is no weights"),
     }
 }
 

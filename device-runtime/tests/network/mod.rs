@@ -4,10 +4,12 @@
 use edgeprune_format::encode::Writer;
 use edgeprune_format::manifest::{
     Activation, Arena, Calibration, Counts, DType, Head, Input, Layout, Linear, Node, Op, Output,
-    Quantization, Shape, TensorId,
+    Quantization, Shape, Storage, TensorId,
 };
 use edgeprune_format::{Container, Manifest};
-use edgeprune_runtime::{Arena as Memory, DEFAULT_NODES, KernelSet, Package, Session, plan};
+use edgeprune_runtime::{
+    Arena as Memory, DEFAULT_NODES, KernelLayout, KernelSet, Package, Session, plan,
+};
 
 /// Pseudo-random numbers (xorshift).
 pub(crate) struct Random(u64);
@@ -193,27 +195,90 @@ impl Network {
     }
 }
 
-/// Runs a package with every kernel set, asserts that they agree, and returns the first output.
-pub(crate) fn run(package: &[u8], inputs: &[&[u8]]) -> Vec<u8> {
-    let package = Package::open(package).unwrap();
-    let mut outputs = KernelSet::available().map(|kernels| {
-        let mut memory = Memory::new(package.arena_bytes_with(kernels));
-        // memory that a kernel must not depend on
-        memory.bytes_mut().fill(0xa5);
-        let arena = memory.bytes_mut();
-        let mut session = Session::<DEFAULT_NODES>::with_kernels(&package, arena, kernels).unwrap();
-        for (i, input) in inputs.iter().enumerate() {
-            session.input(i).unwrap().copy_from_slice(input);
+/// The same network, with the constants of its integer layers in panels of this layout.
+pub(crate) fn in_panels(bytes: &[u8], layout: KernelLayout) -> Vec<u8> {
+    let package = Package::open(bytes).unwrap();
+    let container = Container::parse(bytes).unwrap();
+    let manifest = package.manifest();
+    let mut nodes: Vec<Node<'_>> = manifest.nodes().collect();
+    let mut panels = vec![None; usize::from(manifest.head.counts.tensors)];
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let laid_out = plan::panels(&package, index, layout).unwrap();
+        if let (Some(linear), Some(laid_out)) = (linear_mut(&mut node.op), laid_out) {
+            panels[usize::from(linear.weights)] = Some(laid_out);
+            linear.bias = None;
         }
-        session.run(&mut ()).unwrap();
-        (kernels, session.output(0).unwrap().to_vec())
-    });
-    let (portable, expected) = outputs.next().unwrap();
-    assert_eq!(portable.name(), "portable");
-    for (kernels, output) in outputs {
+    }
+    let mut writer = Writer::default();
+    manifest.inputs().for_each(|x| writer.input(&x).unwrap());
+    manifest.outputs().for_each(|x| writer.output(&x).unwrap());
+    nodes.iter().for_each(|x| writer.node(x).unwrap());
+    for (tensor, panels) in manifest.tensors().zip(panels) {
+        let (dtype, shape, q) = (tensor.dtype, tensor.shape, tensor.quantization);
+        match (tensor.storage, panels) {
+            (Storage::Arena { offset }, _) => writer.activation(dtype, shape, q, offset),
+            (_, Some((encoding, blob))) => {
+                writer.stored(dtype, shape, Quantization::None, encoding, blob)
+            }
+            (
+                Storage::Blob {
+                    offset,
+                    len,
+                    encoding,
+                },
+                None,
+            ) => {
+                let blob = container.body[offset as usize..][..len as usize].to_vec();
+                writer.stored(dtype, shape, q, encoding, blob)
+            }
+        }
+        .unwrap();
+    }
+    let mut head = manifest.head;
+    let draft = writer.finish(&head).unwrap();
+    let needs = plan::needs_of(Package::open(&draft).unwrap().manifest(), layout).unwrap();
+    head.arena.constants = needs.constants as u32;
+    writer.finish(&head).unwrap()
+}
+
+fn linear_mut(op: &mut Op) -> Option<&mut Linear> {
+    match op {
+        Op::Conv2d { linear, .. }
+        | Op::DepthwiseConv2d { linear, .. }
+        | Op::FullyConnected { linear } => Some(linear),
+        _ => None,
+    }
+}
+
+/// Runs a package with every kernel set, asserts that they agree, also where they read the constants in place or,
+/// from the panels of sets that this processor lacks, lay them out anew; returns the first output.
+pub(crate) fn run(package: &[u8], inputs: &[&[u8]]) -> Vec<u8> {
+    let expected = run_with(package, inputs, KernelSet::portable());
+    for kernels in KernelSet::available() {
+        let output = run_with(package, inputs, kernels);
         assert_eq!(output, expected, "{kernels:?} differs from portable");
     }
+    for layout in KernelLayout::all() {
+        let own = KernelSet::available().find(|kernels| kernels.layout() == layout);
+        let kernels = own.unwrap_or(KernelSet::detect());
+        let output = run_with(&in_panels(package, layout), inputs, kernels);
+        assert_eq!(output, expected, "{kernels:?} differs with {layout:?}");
+    }
     expected
+}
+
+fn run_with(package: &[u8], inputs: &[&[u8]], kernels: KernelSet) -> Vec<u8> {
+    let package = Package::open(package).unwrap();
+    let mut memory = Memory::new(package.arena_bytes_with(kernels));
+    // memory that a kernel must not depend on
+    memory.bytes_mut().fill(0xa5);
+    let arena = memory.bytes_mut();
+    let mut session = Session::<DEFAULT_NODES>::with_kernels(&package, arena, kernels).unwrap();
+    for (i, input) in inputs.iter().enumerate() {
+        session.input(i).unwrap().copy_from_slice(input);
+    }
+    session.run(&mut ()).unwrap();
+    session.output(0).unwrap().to_vec()
 }
 
 pub(crate) fn bytes_of(codes: &[i8]) -> Vec<u8> {

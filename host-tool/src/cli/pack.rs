@@ -1,5 +1,6 @@
 //! `edgeprune pack`.
 
+use super::board::BoardArg;
 use super::cache::CacheArgs;
 use super::data::{DATA_HELP, EvalArgs, spec_of_model};
 use super::output::{self, human_bytes, note, table};
@@ -13,6 +14,7 @@ use crate::report::describe::Description;
 use crate::report::record::{Loss, Pack};
 use crate::tradeoff::{MaxDrop, Samples, pack_within};
 use crate::{Error, import};
+use edgeprune_runtime::KernelLayout;
 use std::path::{Path, PathBuf};
 
 /// Synthetic inputs that stand in for calibration samples.
@@ -56,6 +58,11 @@ pub(super) struct Args {
     /// Which weights become zero together; 2:4 is a sparsity of a half.
     #[arg(long, value_enum, default_value_t)]
     pattern: Pattern,
+    /// Lay the weights out for this board's kernels, which then read them where they lie in flash or in a
+    /// mapped file: a session opens at once and needs no memory for weights, but every weight takes a byte of
+    /// the file. Elsewhere the package runs too, with the weights laid out in memory.
+    #[arg(long, value_name = "BOARD", conflicts_with = "max_drop")]
+    in_place: Option<BoardArg>,
     /// Calibration samples, without labels: a folder of images, an .npy array or an .npz archive. Never
     /// use what accuracy is measured on. Without it, inputs are made up and accuracy suffers.
     #[arg(long, value_name = "PATH")]
@@ -131,6 +138,7 @@ impl Args {
         let goal = Goal {
             max_size: self.max_size,
             pruning,
+            in_place: self.layout(),
         };
         let packed = pack(
             graph,
@@ -141,6 +149,11 @@ impl Args {
             progress,
         )?;
         Ok((packed, None))
+    }
+
+    fn layout(&self) -> Option<KernelLayout> {
+        let board = self.in_place.as_ref().map(|argument| &argument.board);
+        board.and_then(|board| KernelLayout::named(board.kernels()))
     }
 
     /// Scores serve --max-drop alone: without it, --eval would be ignored.

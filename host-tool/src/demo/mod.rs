@@ -103,7 +103,7 @@ impl<'a> Demo<'a> {
         note(format!("packing `{name}`: {goal}"));
         let goal = Goal {
             max_size,
-            pruning: None,
+            ..Goal::default()
         };
         let spec = self.spec.as_ref();
         let packed = pack(

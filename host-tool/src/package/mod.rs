@@ -11,12 +11,13 @@ use crate::graph::{Op, Port};
 use crate::quantize::{QuantizedGraph, QuantizedLinear};
 use edgeprune_format::encode::{EncodeError, Writer};
 use edgeprune_format::manifest::{
-    Arena, Calibration, Counts, DType, Head, Input, Linear, MAX_SOURCE_RANK, Node, Op as PackageOp,
-    Output, Quantization, Shape, TensorId, UnaryKind,
+    Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK, Node,
+    Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind,
 };
 use edgeprune_format::{ALIGNMENT, Container, Manifest};
+use edgeprune_runtime::KernelLayout;
 use edgeprune_runtime::math::unary;
-use edgeprune_runtime::plan::needs;
+use edgeprune_runtime::plan::{needs, needs_of, panels};
 use edgeprune_runtime::quantize::{dequantize, quantize};
 use lower::{Lowered, Step};
 use memory::place;
@@ -30,6 +31,9 @@ pub struct Description<'a> {
     pub spec: Option<&'a InputSpec>,
     /// Output channels that were removed.
     pub removed_channels: usize,
+    /// The kernels that read constants where they lie in the package; `None` for constants that are as short as
+    /// can be, and are laid out when a session opens.
+    pub in_place: Option<KernelLayout>,
 }
 
 /// The package's bytes, checked by the runtime that will run them.
@@ -41,15 +45,34 @@ pub fn write(quantized: &QuantizedGraph, description: &Description<'_>) -> Resul
         path: quantized.graph.name.clone().into(),
         cause: format!("cannot be packed: {cause}"),
     };
-    let package = Package::new(quantized, description).map_err(|e| refused(e.to_string()))?;
-    let bytes = package.finish().map_err(|e| refused(e.to_string()))?;
-    edgeprune_runtime::Package::open(&bytes).map_err(|e| refused(e.to_string()))?;
-    Ok(bytes)
+    let finish = |constants: Constants<'_>| {
+        let package = Package::new(quantized, description, constants);
+        let package = package.map_err(|e| refused(e.to_string()))?;
+        package.finish().map_err(|e| refused(e.to_string()))
+    };
+    let bytes = finish(Constants::Short)?;
+    let package = edgeprune_runtime::Package::open(&bytes).map_err(|e| refused(e.to_string()))?;
+    let Some(layout) = description.in_place else {
+        return Ok(bytes);
+    };
+    let in_place = finish(Constants::InPlace(&package, layout))?;
+    edgeprune_runtime::Package::open(&in_place).map_err(|e| refused(e.to_string()))?;
+    Ok(in_place)
+}
+
+/// How constants are stored.
+#[derive(Clone, Copy)]
+enum Constants<'a> {
+    /// In as few bytes as can be.
+    Short,
+    /// As kernels of this layout read them. The runtime itself lays out those of the same network in this package.
+    InPlace(&'a edgeprune_runtime::Package<'a>, KernelLayout),
 }
 
 struct Package<'a> {
     quantized: &'a QuantizedGraph,
     description: &'a Description<'a>,
+    constants: Constants<'a>,
     lowered: Lowered,
     writer: Writer,
     labels: Option<TensorId>,
@@ -60,10 +83,12 @@ impl<'a> Package<'a> {
     fn new(
         quantized: &'a QuantizedGraph,
         description: &'a Description<'a>,
+        constants: Constants<'a>,
     ) -> Result<Self, EncodeError> {
         let mut package = Self {
             quantized,
             description,
+            constants,
             lowered: Lowered::new(quantized),
             writer: Writer::default(),
             labels: None,
@@ -71,8 +96,8 @@ impl<'a> Package<'a> {
         };
         package.activations()?;
         package.ports()?;
-        for step in package.lowered.steps.clone() {
-            package.step(&step)?;
+        for (number, step) in package.lowered.steps.clone().iter().enumerate() {
+            package.step(number, step)?;
         }
         if let Some(labels) = description.spec.and_then(InputSpec::labels_text) {
             let shape = vector(labels.len());
@@ -122,11 +147,11 @@ impl<'a> Package<'a> {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), EncodeError> {
+    fn step(&mut self, number: usize, step: &Step) -> Result<(), EncodeError> {
         let (name, op) = match step.source {
             Some(index) => (
                 self.quantized.graph.nodes[index].name.as_str(),
-                self.op(step, index)?,
+                self.op(number, step, index)?,
             ),
             None => ("", PackageOp::Convert),
         };
@@ -139,19 +164,19 @@ impl<'a> Package<'a> {
         self.writer.node(&node)
     }
 
-    fn op(&mut self, step: &Step, index: usize) -> Result<PackageOp, EncodeError> {
+    fn op(&mut self, number: usize, step: &Step, index: usize) -> Result<PackageOp, EncodeError> {
         Ok(match &self.quantized.graph.nodes[index].op {
             Op::Conv2d { window, groups, .. } => PackageOp::Conv2d {
-                linear: self.linear(step, index)?,
+                linear: self.linear(number, step, index)?,
                 window: *window,
                 groups: *groups as u32,
             },
             Op::DepthwiseConv2d { window, .. } => PackageOp::DepthwiseConv2d {
-                linear: self.linear(step, index)?,
+                linear: self.linear(number, step, index)?,
                 window: *window,
             },
             Op::FullyConnected { .. } => PackageOp::FullyConnected {
-                linear: self.linear(step, index)?,
+                linear: self.linear(number, step, index)?,
             },
             Op::Binary { kind, activation } => PackageOp::Binary {
                 kind: *kind,
@@ -202,28 +227,62 @@ impl<'a> Package<'a> {
                 quantize(unary(kind, x), output.scale, output.zero_point) as u8
             })
             .collect();
-        let table = self
-            .writer
-            .constant(DType::I8, vector(256), Quantization::None, &table)?;
+        let table = self.codes(vector(256), Quantization::None, table)?;
         Ok(PackageOp::Table { table })
     }
 
-    fn linear(&mut self, step: &Step, index: usize) -> Result<Linear, EncodeError> {
+    fn linear(&mut self, number: usize, step: &Step, index: usize) -> Result<Linear, EncodeError> {
         let op = &self.quantized.graph.nodes[index].op;
         let (Some(source), Some(layer)) = (op.linear(), &self.quantized.layers[index]) else {
             return Err(EncodeError::Record);
         };
-        let codes: Vec<u8> = layer.codes.iter().map(|&code| code as u8).collect();
         let shape = source.shape.map(|d| d as u32);
+        if let Some((encoding, panels)) = self.panels(number)? {
+            let none = Quantization::None;
+            let weights = self
+                .writer
+                .stored(DType::I8, shape, none, encoding, panels)?;
+            return Ok(Linear {
+                weights,
+                bias: None,
+                activation: source.activation,
+            });
+        }
+        let codes = layer.codes.iter().map(|&code| code as u8).collect();
         let quantization = self.weight_quantization(layer)?;
-        let weights = self
-            .writer
-            .constant(DType::I8, shape, quantization, &codes)?;
+        let weights = self.codes(shape, quantization, codes)?;
         Ok(Linear {
             weights,
             bias: self.bias(step, layer)?,
             activation: source.activation,
         })
+    }
+
+    /// The constants of an integer layer as they are read in place, if they are to be.
+    fn panels(&self, number: usize) -> Result<Option<(Encoding, Vec<u8>)>, EncodeError> {
+        match self.constants {
+            Constants::Short => Ok(None),
+            // a package that opened has constants that can be laid out
+            Constants::InPlace(package, layout) => {
+                panels(package, number, layout).map_err(|_| EncodeError::Record)
+            }
+        }
+    }
+
+    /// Adds a constant of codes.
+    fn codes(
+        &mut self,
+        shape: Shape,
+        quantization: Quantization,
+        codes: Vec<u8>,
+    ) -> Result<TensorId, EncodeError> {
+        let (writer, dtype) = (&mut self.writer, DType::I8);
+        match self.constants {
+            Constants::Short => writer.constant(dtype, shape, quantization, &codes),
+            Constants::InPlace(..) => {
+                writer.stored(dtype, shape, quantization, Encoding::Raw, codes)
+            }
+        }
     }
 
     fn weight_quantization(
@@ -318,7 +377,11 @@ impl<'a> Package<'a> {
             counts: Counts::default(),
         };
         let draft = self.writer.finish(&head)?;
-        let needs = needs(&Manifest::parse(Container::parse(&draft)?.manifest)?)?;
+        let manifest = Manifest::parse(Container::parse(&draft)?.manifest)?;
+        let needs = match self.constants {
+            Constants::Short => needs(&manifest)?,
+            Constants::InPlace(_, layout) => needs_of(&manifest, layout)?,
+        };
         head.arena.constants = u32::try_from(needs.constants)?;
         head.arena.scratch = u32::try_from(needs.scratch)?;
         Ok(self.writer.finish(&head)?)

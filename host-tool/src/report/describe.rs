@@ -98,7 +98,17 @@ impl<'a> Description<'a> {
             bytes += stored(&self.tensor(bias)?);
         }
         let input = node.inputs.first().map(|&id| self.tensor(id)).transpose()?;
-        let count = self.count(linear.weights, &weights)?;
+        let count = match weights.storage {
+            Storage::Blob {
+                encoding: Encoding::Panels { columns, step, .. },
+                ..
+            } => {
+                let channels = self.tensor(node.output)?.shape[3];
+                let blob = self.blob(linear.weights, &weights)?;
+                Count::of_panels(blob, &weights, [columns, u32::from(step), channels])
+            }
+            _ => self.count(linear.weights, &weights)?,
+        };
         let layer = PackLayer {
             name: node.name.to_owned(),
             encoding: encoding(&weights).to_owned(),
@@ -272,6 +282,25 @@ struct Count {
 }
 
 impl Count {
+    /// Of panels of `columns` output channels, `step` codes of each together; zeros that fill panels up do not count.
+    fn of_panels(panels: &[u8], weights: &Tensor, [columns, step, channels]: [u32; 3]) -> Self {
+        let all = weights.elements().unwrap_or(0);
+        let columns = columns as usize;
+        let depth = (all / channels.max(1) as usize).next_multiple_of(step.max(1) as usize);
+        let (head, panel) = (8 * columns, columns * (8 + depth));
+        let codes = || {
+            panels
+                .chunks(panel.max(1))
+                .flat_map(|panel| panel.iter().skip(head))
+        };
+        let filling = codes().count().saturating_sub(all);
+        let zeros = codes().filter(|&&code| code == 0).count();
+        Self {
+            all: all as u64,
+            zeros: zeros.saturating_sub(filling) as u64,
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.all += other.all;
         self.zeros += other.zeros;
@@ -299,6 +328,13 @@ fn encoding(weights: &Tensor) -> &'static str {
             },
             _,
         ) => "rans",
+        (
+            Storage::Blob {
+                encoding: Encoding::Panels { .. },
+                ..
+            },
+            _,
+        ) => "in place",
         (_, DType::F32) => "f32",
         _ => "raw",
     }
