@@ -77,19 +77,21 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
         let (constants, rest) = arena.split_at_mut_checked(sizes.constants).ok_or(short)?;
         let (activations, rest) = rest.split_at_mut_checked(sizes.activations).ok_or(short)?;
         let scratch = rest.get_mut(..sizes.scratch).ok_or(short)?;
-        let steps = prepare(package, kernels, constants)?;
         let inputs = package.manifest().inputs().map(|input| input.tensor);
         let outputs = package.manifest().outputs().map(|output| output.tensor);
-        let session = Self {
+        let mut session = Self {
             package,
-            constants,
+            constants: &[],
             activations,
             scratch,
-            steps,
+            steps: Vec::new(),
             inputs: ports(package, inputs),
             outputs: ports(package, outputs),
             kernels,
         };
+        // in place: a vector of steps is large, and copies of it are as much memory again
+        prepare(package, kernels, constants, &mut session.steps)?;
+        session.constants = constants;
         session.check_dataflow()?;
         Ok(session)
     }
@@ -323,10 +325,10 @@ fn prepare<const NODES: usize>(
     package: &Package<'_>,
     kernels: KernelSet,
     constants: &mut [u8],
-) -> Result<Vec<Step, NODES>, SessionError> {
+    steps: &mut Vec<Step, NODES>,
+) -> Result<(), SessionError> {
     let manifest = package.manifest();
     let (mut needs, mut rest) = (Needs::default(), constants);
-    let mut steps = Vec::new();
     for (index, node) in (0..).zip(manifest.nodes()) {
         let fault = |what| SessionError::Node { index, what };
         let (step, after) = plan::step(manifest, &node, kernels.layout(), needs).map_err(fault)?;
@@ -342,7 +344,7 @@ fn prepare<const NODES: usize>(
             need: usize::from(manifest.head.counts.nodes),
         })?;
     }
-    Ok(steps)
+    Ok(())
 }
 
 /// The regions that a session reads and writes, for messages and tests.
