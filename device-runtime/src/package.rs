@@ -41,7 +41,19 @@ impl<'a> Package<'a> {
     /// # Errors
     /// The first check that fails.
     pub fn open(bytes: &'a [u8]) -> Result<Self, OpenError> {
-        let container = Container::parse(bytes)?;
+        Self::check(Container::parse(bytes)?)
+    }
+
+    /// As [`Self::open`], but for the hash: for bytes whose integrity something else guards, such as a signed image in
+    /// flash. As safe, since no check relies on the hash; but weights that are damaged go unnoticed.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn open_unhashed(bytes: &'a [u8]) -> Result<Self, OpenError> {
+        Self::check(Container::parse_unhashed(bytes)?)
+    }
+
+    fn check(container: Container<'a>) -> Result<Self, OpenError> {
         let manifest = Manifest::parse(container.manifest)?;
         let mut package = Self {
             container,

@@ -5,7 +5,7 @@ mod network;
 use edgeprune_format::manifest::{
     Activation, BinaryKind, DType, Op, Quantization, ResizeCoordinates, ResizeKind, Window,
 };
-use edgeprune_format::{HASH_LEN, HEADER_LEN};
+use edgeprune_format::{FormatError, HASH_LEN, HEADER_LEN};
 use edgeprune_runtime::{
     Aligned, Arena as Memory, KernelLayout, KernelSet, OpenError, Package, Session, SessionError,
 };
@@ -178,6 +178,7 @@ fn every_truncation_is_refused() {
     let package = every_operator();
     for len in 0..package.len() {
         assert!(Package::open(&package[..len]).is_err(), "{len}");
+        assert!(Package::open_unhashed(&package[..len]).is_err(), "{len}");
     }
 }
 
@@ -189,6 +190,18 @@ fn every_flipped_bit_is_refused() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         assert!(Package::open(&flipped).is_err(), "{bit}");
     }
+}
+
+#[test]
+fn a_wrong_hash_alone_matters_to_who_asks_for_it() {
+    let mut package = every_operator();
+    let last = package.len() - 1;
+    package[last] ^= 1;
+    assert_eq!(
+        Package::open(&package).err(),
+        Some(OpenError::Format(FormatError::Hash))
+    );
+    assert!(Package::open_unhashed(&package).is_ok());
 }
 
 #[test]

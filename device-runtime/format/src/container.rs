@@ -32,6 +32,19 @@ impl<'a> Container<'a> {
     /// # Errors
     /// The first check that fails.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let container = Self::parse_unhashed(bytes)?;
+        let content = bytes.get(..bytes.len() - HASH_LEN).unwrap_or_default();
+        if Sha256::digest(content).as_slice() != container.hash {
+            return Err(FormatError::Hash);
+        }
+        Ok(container)
+    }
+
+    /// As [`Self::parse`], but for the SHA-256, which takes time in proportion to the length.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn parse_unhashed(bytes: &'a [u8]) -> Result<Self, FormatError> {
         let short = FormatError::TooShort {
             have: bytes.len(),
             need: HEADER_LEN + HASH_LEN,
@@ -70,9 +83,6 @@ impl<'a> Container<'a> {
         let (content, hash) = bytes
             .split_at_checked(bytes.len() - HASH_LEN)
             .ok_or(length)?;
-        if Sha256::digest(content).as_slice() != hash {
-            return Err(FormatError::Hash);
-        }
         Ok(Self {
             manifest: content
                 .get(HEADER_LEN..HEADER_LEN + manifest_len as usize)
