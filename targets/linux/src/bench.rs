@@ -98,18 +98,19 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
     let began = Instant::now();
     let package = Package::open(bytes)?;
     let mut arena = Arena::new(package.arena_bytes());
-    let mut network = open(&package, arena.bytes_mut())?;
-    let inputs = inputs(&network)?;
-    infer(&mut network, &inputs, &mut ())?;
+    let mut opened = open(&package, arena.bytes_mut());
+    let network = opened.as_mut().map_err(|error| *error)?;
+    let inputs = inputs(network)?;
+    infer(network, &inputs, &mut ())?;
     let cold_us = began.elapsed().as_secs_f64() * 1e6;
-    let expected = digest(&network)?;
+    let expected = digest(network)?;
     for _ in 0..options.warm_up {
-        infer(&mut network, &inputs, &mut ())?;
+        infer(network, &inputs, &mut ())?;
     }
     let mut watch = Stopwatch::new(network.nodes(), options.runs);
     for run in 0..options.runs {
-        infer(&mut network, &inputs, &mut watch)?;
-        if digest(&network)? != expected {
+        infer(network, &inputs, &mut watch)?;
+        if digest(network)? != expected {
             return Err(Error::NotRepeatable { run });
         }
     }
@@ -130,7 +131,7 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
         runs: options.runs,
         cold_us,
         latency_us: latency(&watch.sorted()),
-        layers: layers(&network, watch.median_run()),
+        layers: layers(network, watch.median_run()),
         output_sha256: expected,
     })
 }
@@ -144,17 +145,18 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
 pub fn repeat(bytes: &[u8], runs: u32, layers: bool) -> Result<String, Error> {
     let package = Package::open(bytes)?;
     let mut arena = Arena::new(package.arena_bytes());
-    let mut network = open(&package, arena.bytes_mut())?;
-    let inputs = inputs(&network)?;
+    let mut opened = open(&package, arena.bytes_mut());
+    let network = opened.as_mut().map_err(|error| *error)?;
+    let inputs = inputs(network)?;
     mark();
     for _ in 0..runs {
-        infer(&mut network, &inputs, &mut ())?;
+        infer(network, &inputs, &mut ())?;
         mark();
     }
     if layers {
-        infer(&mut network, &inputs, &mut Marks)?;
+        infer(network, &inputs, &mut Marks)?;
     }
-    digest(&network)
+    digest(network)
 }
 
 /// Marks where layers begin and end.

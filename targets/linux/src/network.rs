@@ -1,7 +1,7 @@
 //! A session, its inputs and its outputs as bytes.
 
 use crate::Error;
-use edgeprune_runtime::{Package, Session};
+use edgeprune_runtime::{Package, Session, SessionError};
 use sha2::{Digest as _, Sha256};
 
 /// Most nodes of a network that a Linux device runs.
@@ -10,15 +10,16 @@ pub const MAX_NODES: usize = 1024;
 /// A session with room for [`MAX_NODES`] nodes.
 pub type Network<'p, 'a> = Session<'p, 'a, MAX_NODES>;
 
-/// A session of `package` in `arena`, of [`Package::arena_bytes`].
+/// A session of `package` in `arena`, of [`Package::arena_bytes`]. Leave it where it is returned: it has room for
+/// [`MAX_NODES`], and every copy is as much memory.
 ///
 /// # Errors
 /// Too many nodes, or a constant that does not decode.
 pub fn open<'p, 'a>(
     package: &'p Package<'_>,
     arena: &'a mut [u8],
-) -> Result<Network<'p, 'a>, Error> {
-    Ok(Network::with_capacity(package, arena)?)
+) -> Result<Network<'p, 'a>, SessionError> {
+    Network::with_capacity(package, arena)
 }
 
 /// SHA-256 over the bytes of all outputs, sample after sample: equal digests, equal computations.

@@ -77,18 +77,19 @@ pub struct RunReport {
 pub fn run(bytes: &[u8], inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<RunReport, Error> {
     let package = Package::open(bytes)?;
     let mut arena = Arena::new(package.arena_bytes());
-    let mut network = open(&package, arena.bytes_mut())?;
-    let files = Files::read(&mut network, inputs)?;
-    let mut writers = writers(&network, outputs)?;
+    let mut opened = open(&package, arena.bytes_mut());
+    let network = opened.as_mut().map_err(|error| *error)?;
+    let files = Files::read(network, inputs)?;
+    let mut writers = writers(network, outputs)?;
     let mut all = Digest::default();
     let mut sample_sha256 = Vec::with_capacity(files.samples);
     for sample in 0..files.samples {
-        files.set(&mut network, sample)?;
+        files.set(network, sample)?;
         network.run(&mut ())?;
-        all.add(&network)?;
-        sample_sha256.push(digest(&network)?);
+        all.add(network)?;
+        sample_sha256.push(digest(network)?);
         for (index, writer) in writers.iter_mut().enumerate() {
-            writer.add(&network, index)?;
+            writer.add(network, index)?;
         }
     }
     for writer in &writers {
