@@ -27,7 +27,7 @@ pub(crate) use name::Shape;
 pub use panel::KernelLayout;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 use panel::MAX_COLUMNS;
-pub(crate) use panel::{MAX_STEP, Panel};
+pub(crate) use panel::{Depth, MAX_STEP, Panel, STEPS};
 
 /// Output positions that a float product computes at once.
 pub(crate) const LANES: usize = 16;
@@ -212,7 +212,11 @@ impl<'s> Gemm<'s> {
     #[inline(always)]
     fn check(&self, panel: Panel) -> Option<core::slice::ChunksExact<'s, u8>> {
         let inside = are_inside(self.starts, self.run, self.sources);
-        let bytes = panel.bytes(self.runs * self.run);
+        let depth = Depth {
+            rows: self.runs,
+            row: self.run,
+        };
+        let bytes = panel.bytes(depth);
         let panels = self.panels.get(..panel.count(self.columns) * bytes)?;
         let whole = self.run > 0
             && self.run.is_multiple_of(panel.step)

@@ -15,8 +15,12 @@ pub(crate) struct Panel {
 /// Every set's `columns` divide this.
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 pub(super) const MAX_COLUMNS: usize = 16;
-/// Every set's `step` divides this.
-pub(crate) const MAX_STEP: usize = 16;
+/// The steps of all sets, each a divisor of the last.
+pub(crate) const STEPS: [usize; 3] = [4, 8, 16];
+pub(crate) const MAX_STEP: usize = STEPS[STEPS.len() - 1];
+/// What it costs to gather a row: about as much as so many products by a set with a step of 1. A longer step makes for
+/// fewer products in an instruction.
+const GATHERED_ROW: usize = 1536;
 
 pub(super) const PORTABLE: Panel = Panel::new(1, 4, 0);
 pub(super) const NEON: Panel = Panel::new(4, 16, 0);
@@ -58,6 +62,44 @@ impl KernelLayout {
     }
 }
 
+/// The input codes of a sum: rows, which may lie apart in the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Depth {
+    pub(crate) rows: usize,
+    /// Codes of a row.
+    pub(crate) row: usize,
+}
+
+impl Depth {
+    /// All codes.
+    pub(crate) fn codes(self) -> usize {
+        self.rows * self.row
+    }
+
+    /// All codes, with those that fill each row's last step.
+    pub(crate) fn filled(self, step: usize) -> usize {
+        self.rows * self.row.next_multiple_of(step)
+    }
+
+    /// As kernels with such a step multiply it by so many `columns`: row by row, or all codes as one row where it costs more
+    /// to fill each row's last step than to gather them.
+    pub(crate) fn laid_out(self, step: usize, columns: usize) -> Self {
+        let together = Self {
+            rows: 1,
+            row: self.codes(),
+        };
+        let more = self.filled(step) - together.filled(step);
+        let pays = more * step <= self.rows * GATHERED_ROW / columns.max(1);
+        if pays { self } else { together }
+    }
+
+    /// Codes that a kernel of any set multiplies at most.
+    pub(crate) fn most_filled(self, columns: usize) -> usize {
+        let filled = |step| self.laid_out(step, columns).filled(step);
+        STEPS.into_iter().map(filled).max().unwrap_or(0)
+    }
+}
+
 impl Panel {
     pub(crate) const fn new(columns: usize, step: usize, offset: i32) -> Self {
         Self {
@@ -67,24 +109,19 @@ impl Panel {
         }
     }
 
-    /// Input codes of an output channel, with those that fill the last step.
-    pub(crate) fn depth(self, depth: usize) -> usize {
-        depth.next_multiple_of(self.step)
-    }
-
     /// Bytes of the biases and multipliers.
     pub(crate) const fn head(self) -> usize {
         8 * self.columns
     }
 
-    /// Bytes of one panel.
-    pub(crate) fn bytes(self, depth: usize) -> usize {
-        self.head() + self.columns * self.depth(depth)
+    /// Bytes of one panel; every row of `depth` is filled up to whole steps.
+    pub(crate) fn bytes(self, depth: Depth) -> usize {
+        self.head() + self.columns * depth.filled(self.step)
     }
 
     /// Bytes of the panels of `groups` times `channels` output channels; `None` if they overflow.
-    pub(crate) fn total(self, groups: usize, channels: usize, depth: usize) -> Option<usize> {
-        let depth = depth.checked_next_multiple_of(self.step)?;
+    pub(crate) fn total(self, groups: usize, channels: usize, depth: Depth) -> Option<usize> {
+        let depth = depth.filled(self.step);
         let panel = self.columns.checked_mul(depth.checked_add(8)?)?;
         let panels = groups.checked_mul(self.count(channels))?;
         panels.checked_mul(panel)
@@ -102,7 +139,7 @@ impl Panel {
     }
 
     /// The multipliers in panels, one for each output channel, then those of channels that only fill up.
-    pub(crate) fn multipliers(self, panels: &[u8], depth: usize) -> impl Iterator<Item = f32> {
+    pub(crate) fn multipliers(self, panels: &[u8], depth: Depth) -> impl Iterator<Item = f32> {
         let heads = panels.chunks(self.bytes(depth));
         let multipliers = heads.filter_map(move |panel| panel.get(4 * self.columns..self.head()));
         multipliers

@@ -6,7 +6,8 @@ use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
 use crate::kernels::{
-    FloatWeights, GATHERED, Gemm, KernelName, LANES, MAX_RUNS, MAX_STEP, Out, Shape, Table,
+    Depth, FloatWeights, GATHERED, Gemm, KernelName, LANES, MAX_RUNS, MAX_STEP, Out, STEPS, Shape,
+    Table,
 };
 use crate::plan;
 use crate::quantize::clamp;
@@ -23,7 +24,8 @@ const MAX_POSITIONS: usize = 64;
 /// How the input codes of an output position are read.
 #[derive(Clone, Copy)]
 enum Reading {
-    /// A run for each row of the window: taps and channels are contiguous in the input.
+    /// A run for each row of the window: taps and channels are contiguous in the input. Where they are no whole steps, a run
+    /// takes in what follows them.
     Rows { runs: usize, run: usize },
     /// A run for each tap.
     Taps { runs: usize, run: usize },
@@ -39,12 +41,6 @@ impl Reading {
             Self::Patches { run } => (1, run),
         }
     }
-
-    /// Whether nothing is ever gathered or padded, so that no memory is needed for it.
-    fn is_in_place(self, geometry: &Geometry) -> bool {
-        let whole = (0..2).all(|axis| geometry.inside(axis) == (0..geometry.output[axis]));
-        whole && !matches!(self, Self::Patches { .. })
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +52,10 @@ pub(crate) struct Conv2d {
     inputs: usize,
     /// Output channels of a group.
     outputs: usize,
+    /// The codes of a sum: the rows of the window where each is contiguous in the input.
+    depth: Depth,
+    /// Codes of a patch, filled up for every set of kernels.
+    patch: usize,
     input: Region,
     zero_point: i8,
 }
@@ -78,21 +78,22 @@ impl Conv2d {
         let inputs = channels / groups;
         let [height, width] = geometry.kernel;
         let shape = [filters, height, width, inputs];
-        let layout = Layout::Rows { groups };
+        let depth = depth(&geometry, groups, inputs);
+        let layout = Layout::Rows { groups, depth };
         Ok(Self {
             linear: Linear::prepare(cx, linear, (&input, &output), shape, layout, filters)?,
             geometry,
             groups,
             inputs,
             outputs: filters / groups,
+            depth,
+            patch: depth
+                .most_filled(filters / groups)
+                .checked_next_multiple_of(MAX_STEP)
+                .ok_or("too many products in a sum")?,
             input: input.region,
             zero_point: input.element.zero_point(),
         })
-    }
-
-    /// Products in one sum.
-    fn depth(&self) -> usize {
-        self.geometry.window() * self.inputs
     }
 
     fn positions(&self) -> usize {
@@ -101,16 +102,11 @@ impl Conv2d {
 
     /// Output positions of one integer block.
     fn block(&self) -> usize {
-        let positions = PATCHES.checked_div(self.patch()).unwrap_or(0);
+        let positions = PATCHES.checked_div(self.patch).unwrap_or(0);
         let whole = positions - positions % MIN_POSITIONS;
         whole
             .clamp(MIN_POSITIONS, MAX_POSITIONS)
             .min(self.positions())
-    }
-
-    /// Codes of a patch, filled up for every set of kernels.
-    fn patch(&self) -> usize {
-        self.depth().next_multiple_of(MAX_STEP)
     }
 
     /// Whether what lies under a row of the window is contiguous in the input.
@@ -121,12 +117,11 @@ impl Conv2d {
     /// How the patches of output positions are read by kernels that take `step` codes at a time.
     fn reading(&self, step: usize) -> Reading {
         let [height, width] = self.geometry.kernel;
-        let together = self.is_row_together();
-        let row = width * self.inputs;
-        if together && row.is_multiple_of(step) && height <= MAX_RUNS {
+        let depth = self.depth.laid_out(step, self.outputs);
+        if self.is_row_together() && depth.rows == height && height <= MAX_RUNS {
             Reading::Rows {
                 runs: height,
-                run: row,
+                run: depth.row.next_multiple_of(step),
             }
         } else if self.inputs.is_multiple_of(step) && height * width <= MAX_RUNS {
             Reading::Taps {
@@ -135,7 +130,7 @@ impl Conv2d {
             }
         } else {
             Reading::Patches {
-                run: self.depth().next_multiple_of(step),
+                run: self.depth.codes().next_multiple_of(step),
             }
         }
     }
@@ -149,13 +144,14 @@ impl Conv2d {
         };
         let runs = runs.min(MAX_RUNS);
         let starts = block.checked_mul(runs)?.checked_mul(4)?;
-        let reading = self.reading(MAX_STEP);
-        let patches = match reading.is_in_place(&self.geometry) {
+        let gathered = STEPS.map(|step| self.gathered(self.reading(step), block));
+        let gathered = gathered.into_iter().max()?;
+        let whole =
+            (0..2).all(|axis| self.geometry.inside(axis) == (0..self.geometry.output[axis]));
+        let patches = match whole && gathered == 0 {
             true => 0,
             // besides the gathered ones, one of zero points and room for copies that run over the end
-            false => self
-                .patch()
-                .checked_mul(self.gathered(reading, block).checked_add(2)?)?,
+            false => self.patch.checked_mul(gathered.checked_add(2)?)?,
         };
         let sums = match self.linear.finish {
             Finish::IntegerToFloat(..) => block.checked_mul(self.outputs)?.checked_mul(4)?,
@@ -168,21 +164,31 @@ impl Conv2d {
         ])
     }
 
-    /// Most patches of a block that are gathered: all, or those at the edges of the rows that it touches.
+    /// Most patches of a block that are gathered: all, or those at the edges of the rows that it touches and those whose runs
+    /// would take in what follows the input.
     fn gathered(&self, reading: Reading, block: usize) -> usize {
-        let width = self.geometry.output[1];
+        let [_, width, _] = self.geometry.output;
         let rows = block / width.max(1) + 2;
         match reading {
             Reading::Patches { .. } => block,
-            Reading::Rows { .. } => block.min(rows * (width - self.geometry.inside(1).len())),
+            Reading::Rows { run, .. } => {
+                let edges = width - self.geometry.inside(1).len();
+                let beyond = (run - self.depth.row).div_ceil(self.step().max(1));
+                block.min(rows * (edges + beyond))
+            }
             Reading::Taps { .. } => 0,
         }
+    }
+
+    /// Codes of the input from an output position to the next.
+    fn step(&self) -> usize {
+        self.geometry.stride[1] * self.geometry.input[2]
     }
 
     pub(crate) fn scratch(&self) -> Option<usize> {
         match self.linear.finish {
             Finish::Float(..) => {
-                let patch = self.depth().checked_mul(LANES * 4)?;
+                let patch = self.depth.codes().checked_mul(LANES * 4)?;
                 patch.checked_add(self.outputs.min(COLUMNS) * LANES * 4)
             }
             _ => {
@@ -231,7 +237,8 @@ impl Conv2d {
         let expanded = self.linear.expanded(memory.body, memory.constants)?;
         let reading = self.reading(kernels.panel.step);
         let (runs, run) = reading.runs();
-        let group_bytes = kernels.panel.count(self.outputs) * kernels.panel.bytes(self.depth());
+        let depth = self.depth.laid_out(kernels.panel.step, self.outputs);
+        let group_bytes = kernels.panel.count(self.outputs) * kernels.panel.bytes(depth);
         let filters = self.geometry.output[2];
         let block = self.block().max(1);
         for group in 0..self.groups {
@@ -259,7 +266,7 @@ impl Conv2d {
                         let out = words_mut::<f32>(memory.output)?.get_mut(at..)?;
                         let rows = out.chunks_mut(filters.max(1));
                         for (out, sums) in rows.zip(chunks(sums, self.outputs)?).take(count) {
-                            let multipliers = kernels.panel.multipliers(panels, self.depth());
+                            let multipliers = kernels.panel.multipliers(panels, depth);
                             finish_float(sums, multipliers, (min, max), out);
                         }
                     }
@@ -282,29 +289,36 @@ impl Conv2d {
         patches: &mut [i8],
     ) -> Option<()> {
         let geometry = &self.geometry;
-        let (runs, _) = reading.runs();
+        let (runs, run) = reading.runs();
         if geometry.is_pointwise() && matches!(reading, Reading::Rows { .. }) {
-            for (start, position) in starts.iter_mut().zip(positions) {
-                *start = (position * geometry.input[2]) as u32;
+            let last = (positions.end - 1) * geometry.input[2];
+            if last + run <= input.len() {
+                for (start, position) in starts.iter_mut().zip(positions) {
+                    *start = (position * geometry.input[2]) as u32;
+                }
+                return Some(());
             }
-            return Some(());
         }
         // zero points first, since copies of patches may run over the end of the last
-        let zeros = self.patch().min(patches.len());
+        let zeros = self.patch.min(patches.len());
         patches.get_mut(..zeros)?.fill(self.zero_point);
         let (whole_rows, inside) = (geometry.inside(0), geometry.inside(1));
         let (mut at, mut patch) = (positions.start, zeros);
         while at < positions.end {
             let (row, column) = row_and_column(at, geometry.output[1])?;
             let end = geometry.output[1].min(column + (positions.end - at));
-            let whole = whole_rows.contains(&row) && self.is_row_together();
-            let together =
-                inside.contains(&column) && (whole || !matches!(reading, Reading::Patches { .. }));
-            let count = match together {
-                true => inside.end.min(end) - column,
-                false => 1,
-            };
             let origin = geometry.origins([row, column]);
+            let reach = match reading {
+                _ if !inside.contains(&column) => 0,
+                Reading::Rows { run, .. } => self.readable(origin, run, input.len()),
+                Reading::Taps { .. } => usize::MAX,
+                Reading::Patches { .. } if !whole_rows.contains(&row) => 0,
+                Reading::Patches { .. } if !self.is_row_together() => 0,
+                Reading::Patches { .. } => usize::MAX,
+            };
+            let together = reach > 0;
+            let left = inside.end.min(end).saturating_sub(column);
+            let count = left.min(reach).max(1);
             let starts = starts.get_mut((at - positions.start) * runs..)?;
             let starts = starts.get_mut(..count * runs)?;
             match reading {
@@ -312,7 +326,7 @@ impl Conv2d {
                     self.gather_whole(input, origin, count, patches.get_mut(patch..)?)?;
                     for start in starts {
                         *start = GATHERED | patch as u32;
-                        patch += self.patch();
+                        patch += self.patch;
                     }
                 }
                 Reading::Patches { .. } => {
@@ -321,15 +335,15 @@ impl Conv2d {
                         self.gather(input, group, origin, ky, patches.get_mut(to..)?)?;
                     }
                     *starts.first_mut()? = GATHERED | patch as u32;
-                    patch += self.patch();
+                    patch += self.patch;
                 }
-                Reading::Rows { run, .. } if !inside.contains(&column) => {
+                Reading::Rows { run, .. } if !together => {
                     for (ky, start) in starts.iter_mut().enumerate() {
                         let to = patch + ky * run;
                         self.gather(input, group, origin, ky, patches.get_mut(to..)?)?;
                         *start = GATHERED | to as u32;
                     }
-                    patch += self.patch();
+                    patch += self.patch;
                 }
                 Reading::Rows { .. } => {
                     let taps = (0..runs).map(|ky| [ky, 0]);
@@ -342,6 +356,21 @@ impl Conv2d {
             at += count;
         }
         Some(())
+    }
+
+    /// Output positions in a row from `origin` on whose runs end within the input.
+    fn readable(&self, origin: [isize; 2], run: usize, input: usize) -> usize {
+        if run == self.depth.row {
+            return usize::MAX;
+        }
+        let mut rows = (0..self.geometry.kernel[0]).rev();
+        let Some(last) = rows.find_map(|ky| self.geometry.pixel(origin, [ky, 0])) else {
+            return usize::MAX;
+        };
+        match input.checked_sub(last * self.geometry.input[2] + run) {
+            Some(room) => room.checked_div(self.step()).unwrap_or(0) + 1,
+            None => 0,
+        }
     }
 
     /// Where taps begin at output positions in a row from `origin` on, along which they move together.
@@ -386,7 +415,7 @@ impl Conv2d {
         let len = geometry.kernel[1] * self.inputs;
         for position in 0..count {
             let mut from = first + position * geometry.stride[1] * channels;
-            let mut at = position * self.patch();
+            let mut at = position * self.patch;
             for _ in 0..geometry.kernel[0] {
                 copy_over(to.get_mut(at..)?, input.get(from..)?, len)?;
                 (from, at) = (from + next_row, at + len);
@@ -437,7 +466,7 @@ impl Conv2d {
         let vectors = self.linear.vectors(memory.constants)?;
         let output = words_mut::<f32>(memory.output)?;
         let scratch = words_mut::<f32>(memory.scratch)?;
-        let (patch, sums) = scratch.split_at_mut_checked(self.depth() * LANES)?;
+        let (patch, sums) = scratch.split_at_mut_checked(self.depth.codes() * LANES)?;
         let filters = self.geometry.output[2];
         let positions = self.positions();
         for group in 0..self.groups {
@@ -450,7 +479,8 @@ impl Conv2d {
                 for channel in (0..self.outputs).step_by(COLUMNS) {
                     let columns = COLUMNS.min(self.outputs - channel);
                     let channel = group * self.outputs + channel;
-                    let range = channel * self.depth()..(channel + columns) * self.depth();
+                    let range =
+                        channel * self.depth.codes()..(channel + columns) * self.depth.codes();
                     let weights = weights.range(range)?;
                     self.product_f32(kernels, patch, weights, lanes, columns, sums)?;
                     let range = channel..channel + columns;
@@ -482,11 +512,11 @@ impl Conv2d {
         sums: &mut [f32],
     ) -> Option<()> {
         if lanes == 1 {
-            let patch = patch.as_chunks().0.get(..self.depth())?;
+            let patch = patch.as_chunks().0.get(..self.depth.codes())?;
             let sums = sums.as_chunks_mut().0.get_mut(..columns)?;
             (kernels.product_f32_one)(patch, weights, sums)
         } else {
-            let patch = patch.as_chunks().0.get(..self.depth())?;
+            let patch = patch.as_chunks().0.get(..self.depth.codes())?;
             let sums = sums.as_chunks_mut().0.get_mut(..columns)?;
             (kernels.product_f32)(patch, weights, sums)
         }
@@ -550,6 +580,22 @@ impl Conv2d {
             pad: [0, 0],
         };
         Self::prepare(cx, linear, window, 1)
+    }
+}
+
+/// The codes of a sum: the rows of the window where each is contiguous in the input, which are then run by run what kernels read.
+fn depth(geometry: &Geometry, groups: usize, inputs: usize) -> Depth {
+    let [height, width] = geometry.kernel;
+    let contiguous = groups == 1 && (width == 1 || geometry.dilation[1] == 1);
+    match contiguous && height <= MAX_RUNS {
+        true => Depth {
+            rows: height,
+            row: width * inputs,
+        },
+        false => Depth {
+            rows: 1,
+            row: geometry.window() * inputs,
+        },
     }
 }
 

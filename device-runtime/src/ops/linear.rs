@@ -11,7 +11,7 @@
 
 use super::{Activation, Checked, Context, Element, Expansion, Fault, OUTSIDE, Place, Region};
 use super::{blob, codes, constant_place, valid_scale, words, words_mut};
-use crate::kernels::{FloatWeights, MAX_STEP, Panel};
+use crate::kernels::{Depth, FloatWeights, MAX_STEP, Panel};
 use crate::plan::aligned;
 use crate::quantize::{Codes, bf16, clamp, multiplier};
 use edgeprune_format::ALIGNMENT;
@@ -33,7 +33,7 @@ const PANEL_ALIGNMENT: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// `[channel][depth]`, in groups of channels that share inputs.
-    Rows { groups: usize },
+    Rows { groups: usize, depth: Depth },
     /// `[depth][channel]`: depthwise.
     Columns,
 }
@@ -173,7 +173,7 @@ impl Linear {
             Some(id) => Some(bias(&cx.tensor(id)?, input.element, channels)?),
             None => None,
         };
-        let wanted = Panels::of(layout, cx.layout.panel, channels, depth);
+        let wanted = Panels::of(layout, cx.layout.panel, channels, depth).laid_out(layout);
         let expanded = match (finish, source) {
             (Finish::Float(..), Source::Panels(..)) => {
                 return Err("panels of a layer in single precision");
@@ -188,7 +188,7 @@ impl Linear {
                 {
                     return Err("panels that do not fit the shape");
                 }
-                match panel == wanted.panel {
+                match stored == wanted {
                     true => Some(0),
                     false => wanted.bytes(),
                 }
@@ -271,22 +271,29 @@ impl Linear {
         }
     }
 
-    /// The panels that kernels of this layout read.
+    /// The panels of a package.
     fn panels(&self, panel: Panel) -> Panels {
         Panels::of(self.layout, panel, self.channels, self.depth)
     }
 
+    /// The panels that kernels of this layout read.
+    fn wanted(&self, panel: Panel) -> Panels {
+        self.panels(panel).laid_out(self.layout)
+    }
+
     /// How the package would have to say that it has the layer's constants as kernels of this layout read them; `None`
-    /// for a layer in single precision.
+    /// for a layer in single precision, and where they read rows of a window apart, which a package cannot say.
     #[cfg(feature = "std")]
     pub(crate) fn encoding(&self, panel: Panel) -> Option<Encoding> {
-        let panel = self.panels(panel).panel;
+        let stored = self.panels(panel);
+        let as_read = stored == self.wanted(panel) && !matches!(self.finish, Finish::Float(..));
+        let panel = stored.panel;
         let encoding = Encoding::Panels {
             columns: u32::try_from(panel.columns).ok()?,
             step: u8::try_from(panel.step).ok()?,
             offset: u8::try_from(panel.offset).ok()?,
         };
-        (!matches!(self.finish, Finish::Float(..))).then_some(encoding)
+        as_read.then_some(encoding)
     }
 
     /// Writes what kernels read into `own`, the node's constants, or checks it where the package has it.
@@ -294,9 +301,9 @@ impl Linear {
         let Element::I8 { zero_point, .. } = self.input else {
             return self.expand_float(body, own);
         };
-        let wanted = self.panels(panel);
+        let wanted = self.wanted(panel);
         if let Some((stored, panels)) = self.stored(body)
-            && stored.panel == wanted.panel
+            && stored == wanted
         {
             return stored.check(panels).map_err(Fault::What);
         }
@@ -458,26 +465,42 @@ const ASYMMETRIC: &str = "a weight of -128: codes go from -127 to 127";
 
 /// The constants of an integer layer: `group` output channels of `depth` codes share inputs, and each group has its
 /// own panels.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Panels {
     panel: Panel,
     groups: usize,
     group: usize,
-    depth: usize,
+    depth: Depth,
 }
 
 impl Panels {
     /// A depthwise layer is one panel of all channels.
     fn of(layout: Layout, panel: Panel, channels: usize, depth: usize) -> Self {
         let (panel, groups) = match layout {
-            Layout::Rows { groups } => (panel, groups.max(1)),
+            Layout::Rows { groups, .. } => (panel, groups.max(1)),
             Layout::Columns => (Panel::new(channels, 1, 0), 1),
         };
         Self {
             panel,
             groups,
             group: channels / groups,
-            depth,
+            depth: Depth {
+                rows: 1,
+                row: depth,
+            },
+        }
+    }
+
+    /// With rows of a window apart where kernels read them so.
+    fn laid_out(self, layout: Layout) -> Self {
+        let depth = match layout {
+            Layout::Rows { depth, .. } => depth.laid_out(self.panel.step, self.group),
+            Layout::Columns => return self,
+        };
+        // rows of whole steps are as good as one
+        match depth.row.is_multiple_of(self.panel.step) {
+            true => self,
+            false => Self { depth, ..self },
         }
     }
 
@@ -517,8 +540,8 @@ impl Panels {
         for channel in 0..channels {
             let (start, column) = self.place(channel);
             let panel = panels.get(start..)?;
-            for first in (0..self.depth).step_by(CHUNK) {
-                let chunk = chunk.get_mut(..CHUNK.min(self.depth - first))?;
+            for first in (0..self.depth.row).step_by(CHUNK) {
+                let chunk = chunk.get_mut(..CHUNK.min(self.depth.row - first))?;
                 for (k, code) in (first..).zip(chunk.iter_mut()) {
                     *code = panel.get(self.panel.code(column, k))?.cast_signed();
                 }
@@ -535,7 +558,7 @@ impl Panels {
             return Err("panels in a package that is not aligned in memory");
         }
         let Panel { columns, step, .. } = self.panel;
-        let used = self.depth % step;
+        let used = self.depth.row % step;
         for panel in panels.chunks(self.panel.bytes(self.depth)) {
             let codes = codes(panel.get(self.panel.head()..).ok_or(OUTSIDE)?);
             if least(codes) == i8::MIN {
@@ -558,8 +581,10 @@ impl Panels {
 fn place_rows(wanted: Panels, mut at: usize, mut codes: &[i8], own: &mut [u8]) -> Option<()> {
     let Panels { panel, depth, .. } = wanted;
     while !codes.is_empty() {
-        let (channel, k) = (at / depth, at % depth);
-        let (row, rest) = codes.split_at(codes.len().min(depth - k));
+        let (channel, k) = (at / depth.codes(), at % depth.codes());
+        let (number, within) = (k / depth.row, k % depth.row);
+        let (row, rest) = codes.split_at(codes.len().min(depth.row - within));
+        let k = number * depth.row.next_multiple_of(panel.step) + within;
         let (start, column) = wanted.place(channel);
         let own = own.get_mut(start..)?;
         add_to(own, 4 * column, sum(row))?;
