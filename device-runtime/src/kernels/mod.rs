@@ -128,6 +128,8 @@ pub(crate) struct Table {
     pub(crate) gemm_i8: fn(&Gemm<'_>, Out<'_>) -> Option<()>,
     /// Integer depthwise convolution of output positions in a row.
     pub(crate) depthwise_i8: fn(&Depthwise<'_>, Out<'_>) -> Option<()>,
+    /// The same by a 3x3 window, with strides of 1 or 2 along rows, if the set has a faster way and there are channels enough for it.
+    pub(crate) depthwise_3x3: Option<fn(&Depthwise3x3<'_>, Codes, &mut [i8]) -> Option<()>>,
     /// `acc[column][lane] = sum(weights[column][k] * patch[k][lane])`, in order of `k`.
     pub(crate) product_f32:
         fn(&[[f32; LANES]], FloatWeights<'_>, &mut [[f32; LANES]]) -> Option<()>,
@@ -275,6 +277,47 @@ impl<'s> Depthwise<'s> {
     fn segments(&self) -> impl Iterator<Item = (&'s [u32], usize)> {
         let counts = self.counts.iter().map(|&count| count as usize);
         self.starts.chunks_exact(self.taps().max(1)).zip(counts)
+    }
+}
+
+/// Rows of output positions of an integer depthwise convolution with a 3x3 window.
+#[derive(Clone, Debug)]
+pub(crate) struct Depthwise3x3<'s> {
+    /// The whole activation.
+    pub(crate) input: &'s [i8],
+    /// Zero points, as many as codes of a row of the input.
+    pub(crate) zeros: &'s [i8],
+    /// Rows and columns of the input.
+    pub(crate) size: [usize; 2],
+    pub(crate) channels: usize,
+    pub(crate) stride: [usize; 2],
+    pub(crate) pad: [usize; 2],
+    pub(crate) zero_point: i8,
+    /// Rows of output positions.
+    pub(crate) rows: Range<usize>,
+    /// Output positions of a row, at least one.
+    pub(crate) width: usize,
+    /// See [`Depthwise::constants`].
+    pub(crate) constants: &'s [u8],
+}
+
+impl<'s> Depthwise3x3<'s> {
+    /// The constants, if they, the input and the zero points are whole and `out` has room.
+    #[cfg(target_arch = "aarch64")]
+    fn check(&self, out: &[i8]) -> Option<&'s [u8]> {
+        let row = self.size[1] * self.channels;
+        let whole = self.input.len() >= self.size[0] * row && self.zeros.len() >= row;
+        let room = self.width > 0 && out.len() >= self.rows.len() * self.width * self.channels;
+        let bytes = Depthwise::constants(9, self.channels)?;
+        self.constants.get(..bytes).filter(|_| whole && room)
+    }
+
+    /// Where the row of the input begins that is row `ky` of the window at a row of output positions; none in the padding.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    fn input_row(&self, row: usize, ky: usize) -> Option<usize> {
+        let y = (row * self.stride[0] + ky).checked_sub(self.pad[0])?;
+        (y < self.size[0]).then(|| y * self.size[1] * self.channels)
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) static TABLE: Table = Table {
     rows: 1,
     gemm_i8,
     depthwise_i8,
+    depthwise_3x3: None,
     product_f32: |patch, weights, acc| product_f32::<LANES, 4>(patch, weights, acc),
     product_f32_one,
     depthwise_f32,

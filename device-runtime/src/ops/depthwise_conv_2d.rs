@@ -5,10 +5,13 @@ use super::bounds::{chunks, chunks_mut};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
-use crate::kernels::{Depthwise, GATHERED, KernelName, Out, Shape, Table};
+use crate::kernels::{Depthwise, Depthwise3x3, GATHERED, KernelName, Out, Shape, Table};
 use crate::plan;
 use crate::quantize::clamp;
 use edgeprune_format::manifest::{self, Window};
+
+/// Channels from which on a set's own way by a 3x3 window is taken.
+const MIN_CHANNELS: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct DepthwiseConv2d {
@@ -57,10 +60,11 @@ impl DepthwiseConv2d {
         Some([plan::aligned(counts)?, plan::aligned(starts)?])
     }
 
-    /// Bytes of the zero points that taps in the padding read, as many as positions of a row reach.
+    /// Bytes of the zero points that taps in the padding read, as many as positions of a row reach and as a row of the input.
     fn zeros(&self) -> Option<usize> {
         let steps = (self.geometry.output[1] - 1).checked_mul(self.geometry.stride[1])?;
-        plan::aligned(steps.checked_add(1)?.checked_mul(self.channels())?)
+        let columns = steps.checked_add(1)?.max(self.geometry.input[1]);
+        plan::aligned(columns.checked_mul(self.channels())?)
     }
 
     pub(crate) fn scratch(&self) -> Option<usize> {
@@ -105,6 +109,13 @@ impl DepthwiseConv2d {
         let kernels = memory.kernels.table();
         let expanded = self.linear.expanded(memory.body, memory.constants)?;
         let channels = self.channels();
+        if let (Some(kernel), Finish::Codes(range)) = (kernels.depthwise_3x3, self.linear.finish)
+            && self.is_3x3()
+            && channels >= MIN_CHANNELS
+        {
+            let depthwise = self.rows(input, zeros, expanded);
+            return kernel(&depthwise, range, codes_mut(memory.output));
+        }
         let row_len = self.geometry.output[1] * channels;
         for row in 0..self.geometry.output[0] {
             let segments = self.place(row, starts, counts)?;
@@ -132,6 +143,33 @@ impl DepthwiseConv2d {
             }
         }
         Some(())
+    }
+
+    /// Whether [`Depthwise3x3`] describes this convolution.
+    fn is_3x3(&self) -> bool {
+        let Geometry {
+            kernel,
+            stride,
+            dilation,
+            ..
+        } = self.geometry;
+        kernel == [3, 3] && dilation == [1, 1] && stride[1] <= 2
+    }
+
+    fn rows<'s>(&self, input: &'s [i8], zeros: &'s [i8], constants: &'s [u8]) -> Depthwise3x3<'s> {
+        let [height, width, channels] = self.geometry.input;
+        Depthwise3x3 {
+            input,
+            zeros,
+            size: [height, width],
+            channels,
+            stride: self.geometry.stride,
+            pad: self.geometry.pad,
+            zero_point: self.zero_point,
+            rows: 0..self.geometry.output[0],
+            width: self.geometry.output[1],
+            constants,
+        }
     }
 
     /// Divides a row of output positions into segments and finds where their taps begin; returns how many.

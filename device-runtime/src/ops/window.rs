@@ -16,7 +16,7 @@ pub(crate) struct Geometry {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],
     pub(crate) dilation: [usize; 2],
-    pad: [usize; 2],
+    pub(crate) pad: [usize; 2],
 }
 
 impl Geometry {

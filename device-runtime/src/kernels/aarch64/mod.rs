@@ -2,6 +2,7 @@
 //! (Cortex-A55, A75 and later), and for those with matrix multiplication (Cortex-A510, A715 and later). Everything else in [`portable`] is compiled for NEON already.
 
 mod add;
+mod columns;
 mod depthwise;
 mod dotprod;
 mod i8mm;
@@ -27,6 +28,7 @@ static DOTPROD: Table = Table {
     panel: <dotprod::DotProduct as super::tile::Tile>::PANEL,
     rows: <dotprod::DotProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct>(gemm, out),
+    depthwise_3x3: Some(columns::depthwise_3x3),
     ..NEON
 };
 
@@ -35,7 +37,7 @@ static I8MM: Table = Table {
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
     rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct>(gemm, out),
-    ..NEON
+    ..DOTPROD
 };
 
 /// The kernels with dot products, if this processor can run them: if it says so (with the feature
@@ -48,13 +50,13 @@ pub(super) fn dotprod() -> Option<&'static Table> {
     detected.then_some(&DOTPROD)
 }
 
-/// The kernels with matrix multiplication, under the same conditions.
+/// The kernels with matrix multiplication, under the same conditions; they use dot products as well.
 pub(super) fn i8mm() -> Option<&'static Table> {
     #[cfg(feature = "std")]
     let detected = std::arch::is_aarch64_feature_detected!("i8mm");
     #[cfg(not(feature = "std"))]
     let detected = cfg!(target_feature = "i8mm");
-    detected.then_some(&I8MM)
+    (detected && dotprod().is_some()).then_some(&I8MM)
 }
 
 #[cfg(not(target_feature = "neon"))]
