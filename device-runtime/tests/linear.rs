@@ -67,6 +67,55 @@ impl Layer {
         }
     }
 
+    /// A depthwise layer with the window for which sets may have a kernel of its own.
+    fn three_by_three(random: &mut Random) -> Self {
+        let channels = random.one_of(&[8, 15, 16, 17, 32, 40]);
+        let input = [random.size(1, 7), random.size(1, 9)];
+        let pad = [random.size(0, 3), random.size(0, 3)];
+        let stride = [random.size(1, 3), random.size(1, 3)];
+        let output = [0, 1].map(|axis| {
+            let after = random.size(0, 2);
+            (input[axis] + pad[axis] + after).saturating_sub(3) / stride[axis] + 1
+        });
+        Self {
+            input: [input[0], input[1], channels],
+            output: [output[0], output[1], channels],
+            window: Window {
+                kernel: [3, 3],
+                stride: stride.map(|x| x as u16),
+                dilation: [1, 1],
+                pad: pad.map(|x| x as u16),
+            },
+            groups: channels,
+            depthwise: true,
+            activation: random.one_of(&[Activation::None, Activation::Relu]),
+        }
+    }
+
+    /// A layer whose window's rows are no whole number of any kernel's steps.
+    fn first(random: &mut Random) -> Self {
+        let kernel = [random.size(1, 4), random.size(1, 7)];
+        let input = [random.size(1, 9), random.size(1, 11)];
+        let pad = kernel.map(|size| random.size(0, size - 1));
+        let stride = [random.size(1, 2), random.size(1, 2)];
+        let output = [0, 1].map(|axis| {
+            (input[axis] + 2 * pad[axis]).saturating_sub(kernel[axis]) / stride[axis] + 1
+        });
+        Self {
+            input: [input[0], input[1], random.one_of(&[1, 2, 3, 5])],
+            output: [output[0], output[1], random.one_of(&[1, 8, 16, 33, 200])],
+            window: Window {
+                kernel: kernel.map(|x| x as u16),
+                stride: stride.map(|x| x as u16),
+                dilation: [random.size(1, 2) as u16, 1],
+                pad: pad.map(|x| x as u16),
+            },
+            groups: 1,
+            depthwise: false,
+            activation: Activation::None,
+        }
+    }
+
     fn shape(of: [usize; 3]) -> [u32; 4] {
         [1, of[0] as u32, of[1] as u32, of[2] as u32]
     }
@@ -159,6 +208,10 @@ fn code(steps: f32, activation: Activation, scale: f32, zero_point: i8) -> i8 {
 fn integer_case(seed: u64, depthwise: bool, float_output: bool) {
     let random = &mut Random::new(seed);
     let layer = Layer::random(random, depthwise);
+    integer_layer(random, seed, &layer, float_output);
+}
+
+fn integer_layer(random: &mut Random, seed: u64, layer: &Layer, float_output: bool) {
     let filters = layer.output[2];
     let (input_scale, input_zero) = (
         0.01 + random.unit() / 10.0,
@@ -311,6 +364,24 @@ fn integer_convolutions_agree_with_the_oracle() {
 #[test]
 fn integer_depthwise_convolutions_agree_with_the_oracle() {
     (0..400).for_each(|seed| integer_case(seed, true, false));
+}
+
+#[test]
+fn depthwise_convolutions_by_a_3x3_window_agree_with_the_oracle() {
+    for seed in 0..400 {
+        let random = &mut Random::new(seed);
+        let layer = Layer::three_by_three(random);
+        integer_layer(random, seed, &layer, false);
+    }
+}
+
+#[test]
+fn first_layers_with_few_channels_agree_with_the_oracle() {
+    for seed in 0..400 {
+        let random = &mut Random::new(seed);
+        let layer = Layer::first(random);
+        integer_layer(random, seed, &layer, seed % 5 == 0);
+    }
 }
 
 #[test]

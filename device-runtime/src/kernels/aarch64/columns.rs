@@ -44,88 +44,103 @@ pub(super) fn depthwise_3x3(
         // the dot product. `Depthwise3x3::check` has found the constants, eight bytes and nine codes for each channel, the
         // input, a row of zero points and room for the output; `first` plus the lanes is at most the number of channels.
         unsafe {
-            let weights = constants.add(8 * channels + first).cast::<i8>();
+            let taps = constants.add(8 * channels + first).cast::<i8>();
+            let weights = [0, 1, 2].map(|column| {
+                let rows = [0, 3, 6].map(|row| taps.add((row + column) * channels));
+                load(rows, 0, order())
+            });
             let block = Block {
-                depthwise,
-                first,
                 biases: constants.cast::<i32>().add(first),
                 multipliers: constants.cast::<f32>().add(channels + first),
-                weights: Weights::new(weights, channels),
+                weights: in_memory(&weights),
                 order: order(),
                 padding: vdupq_n_s8(depthwise.zero_point),
                 requantize: Requantize::new(codes),
+                channels,
             };
+            let row_len = depthwise.width * channels;
             let mut out = out.as_mut_ptr().add(first);
             for row in depthwise.rows.clone() {
+                let row = Row::new(depthwise, row, first);
+                let next = out.wrapping_add(row_len);
                 match depthwise.stride[1] {
-                    1 => block.row_by_one(row, out),
-                    2 => block.row_by_two(row, out),
+                    1 => block.row_by_one(row, out, next),
+                    2 => block.row_by_two(row, out, next),
                     _ => return None,
                 }
-                out = out.wrapping_add(depthwise.width * channels);
+                out = next;
             }
         }
     }
     Some(())
 }
 
-/// The weights of the columns, in memory: columns of codes and sums take the registers.
-struct Weights([Column; 3]);
+/// Columns of the input under a row of output positions, and which of them is next.
+struct Row {
+    /// The input's rows under the window, or zero points.
+    rows: [*const i8; 3],
+    /// Codes of a row.
+    len: usize,
+    /// Where the next column begins in a row; wraps in the padding before the first.
+    at: usize,
+}
 
-#[expect(unsafe_code, reason = "vector instructions on checked memory")]
-impl Weights {
-    /// # Safety
-    /// The lanes of nine taps are readable, `channels` apart.
+impl Row {
     #[inline(always)]
-    unsafe fn new(weights: *const i8, channels: usize) -> Self {
-        // SAFETY: the caller's.
-        Self([0, 1, 2].map(|column| unsafe {
-            let rows = [0, 3, 6].map(|row| weights.add((row + column) * channels));
-            load(rows, 0, order())
-        }))
+    fn new(depthwise: &Depthwise3x3<'_>, row: usize, first: usize) -> Self {
+        let channels = depthwise.channels;
+        let rows = [0, 1, 2].map(|ky| {
+            let source = match depthwise.input_row(row, ky) {
+                Some(row) => depthwise.input.as_ptr().wrapping_add(row),
+                None => depthwise.zeros.as_ptr(),
+            };
+            source.wrapping_add(first)
+        });
+        Self {
+            rows,
+            len: depthwise.size[1] * channels,
+            at: 0usize.wrapping_sub(depthwise.pad[1] * channels),
+        }
     }
 }
 
 /// Some channels of every position.
-struct Block<'s> {
-    depthwise: &'s Depthwise3x3<'s>,
-    first: usize,
+struct Block {
     biases: *const i32,
     multipliers: *const f32,
-    weights: Weights,
+    weights: *const i8,
     order: [uint8x16_t; 4],
     /// Zero points.
     padding: int8x16_t,
     requantize: Requantize,
+    /// Codes from a position to the next.
+    channels: usize,
 }
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-impl Block<'_> {
-    /// A row of output positions whose windows share two columns with the next.
+impl Block {
+    /// Output positions up to `end`, whose windows share two columns with the next.
     ///
     /// # Safety
-    /// The pointers are those of [`depthwise_3x3`]; `out` is the row's place.
+    /// The pointers are those of [`depthwise_3x3`], with at least one position from `out` to `end`.
     #[inline(always)]
-    unsafe fn row_by_one(&self, row: usize, mut out: *mut i8) {
+    unsafe fn row_by_one(&self, mut row: Row, mut out: *mut i8, end: *mut i8) {
         // SAFETY: the caller's.
         unsafe {
-            let rows = self.rows(row);
-            let mut at = Place::new(self.depthwise);
-            let mut a = self.column(rows, at.next(self.depthwise));
-            let mut b = self.column(rows, at.next(self.depthwise));
-            let end = out.wrapping_add(self.depthwise.width * self.depthwise.channels);
+            let mut a = self.next(&mut row);
+            let mut b = self.next(&mut row);
             loop {
-                let c = self.column(rows, at.next(self.depthwise));
+                let c = self.next(&mut row);
                 out = self.store([a, b, c], out);
                 if out == end {
                     break;
                 }
-                a = self.column(rows, at.next(self.depthwise));
+                a = self.next(&mut row);
                 out = self.store([b, c, a], out);
                 if out == end {
                     break;
                 }
-                b = self.column(rows, at.next(self.depthwise));
+                b = self.next(&mut row);
                 out = self.store([c, a, b], out);
                 if out == end {
                     break;
@@ -134,47 +149,37 @@ impl Block<'_> {
         }
     }
 
-    /// A row of output positions whose windows share a column with the next.
+    /// Output positions up to `end`, whose windows share a column with the next.
     ///
     /// # Safety
     /// See `row_by_one`.
     #[inline(always)]
-    unsafe fn row_by_two(&self, row: usize, mut out: *mut i8) {
+    unsafe fn row_by_two(&self, mut row: Row, mut out: *mut i8, end: *mut i8) {
         // SAFETY: the caller's.
         unsafe {
-            let rows = self.rows(row);
-            let mut at = Place::new(self.depthwise);
-            let mut a = self.column(rows, at.next(self.depthwise));
-            for _ in 0..self.depthwise.width {
-                let b = self.column(rows, at.next(self.depthwise));
-                let c = self.column(rows, at.next(self.depthwise));
+            let mut a = self.next(&mut row);
+            while out != end {
+                let b = self.next(&mut row);
+                let c = self.next(&mut row);
                 out = self.store([a, b, c], out);
                 a = c;
             }
         }
     }
 
-    /// The input's rows under the window at a row of output positions, or zero points.
-    #[inline(always)]
-    fn rows(&self, row: usize) -> [*const i8; 3] {
-        [0, 1, 2].map(|ky| {
-            let source = match self.depthwise.input_row(row, ky) {
-                Some(row) => self.depthwise.input.as_ptr().wrapping_add(row),
-                None => self.depthwise.zeros.as_ptr(),
-            };
-            source.wrapping_add(self.first)
-        })
-    }
-
+    /// The next column, which may lie in the padding.
+    ///
     /// # Safety
-    /// The rows are those of `rows`.
+    /// The rows are readable, these channels of every column.
     #[inline(always)]
-    unsafe fn column(&self, rows: [*const i8; 3], at: Option<usize>) -> Column {
-        match at {
+    unsafe fn next(&self, row: &mut Row) -> Column {
+        let column = match row.at < row.len {
             // SAFETY: the caller's; a column within the input.
-            Some(at) => unsafe { load(rows, at, self.order) },
-            None => [self.padding; 4],
-        }
+            true => unsafe { load(row.rows, row.at, self.order) },
+            false => [self.padding; 4],
+        };
+        row.at = row.at.wrapping_add(self.channels);
+        column
     }
 
     /// Sums, requantizes and writes one position; returns the place of the next.
@@ -187,45 +192,16 @@ impl Block<'_> {
         // `super` asserts.
         unsafe {
             let mut sums = [0, 4, 8, 12].map(|lane| vld1q_s32(self.biases.add(lane)));
-            let weights = in_memory(&self.weights);
-            for column in 0..3 {
+            for (column, codes) in columns.into_iter().enumerate() {
                 for part in 0..4 {
-                    let w = vld1q_s8(weights.add((4 * column + part) * LANES));
-                    sdot!(sums[part], columns[column][part], w);
+                    let w = vld1q_s8(self.weights.add((4 * column + part) * LANES));
+                    sdot!(sums[part], codes[part], w);
                 }
             }
             let multipliers = [0, 4, 8, 12].map(|lane| vld1q_f32(self.multipliers.add(lane)));
             vst1q_s8(out, self.requantize.codes(sums, multipliers));
         }
-        out.wrapping_add(self.depthwise.channels)
-    }
-}
-
-/// The next column of the input, which may lie in the padding.
-struct Place {
-    /// Columns from the first to this; wraps in the padding before it.
-    x: usize,
-    /// Codes from the first column to this.
-    at: usize,
-}
-
-impl Place {
-    #[inline(always)]
-    fn new(depthwise: &Depthwise3x3<'_>) -> Self {
-        let x = 0usize.wrapping_sub(depthwise.pad[1]);
-        Self {
-            x,
-            at: x.wrapping_mul(depthwise.channels),
-        }
-    }
-
-    /// Where this column begins in a row, unless it lies in the padding; goes on to the next.
-    #[inline(always)]
-    fn next(&mut self, depthwise: &Depthwise3x3<'_>) -> Option<usize> {
-        let at = (self.x < depthwise.size[1]).then_some(self.at);
-        self.x = self.x.wrapping_add(1);
-        self.at = self.at.wrapping_add(depthwise.channels);
-        at
+        out.wrapping_add(self.channels)
     }
 }
 
@@ -253,11 +229,12 @@ unsafe fn load(rows: [*const i8; 3], at: usize, order: [uint8x16_t; 4]) -> Colum
     }
 }
 
-/// Where the weights are. The compiler, which does not see that they stay the same, keeps them out of registers.
+/// Where the weights are: in memory, since columns and sums take the registers. The compiler, which does not see that they
+/// stay the same, leaves them there.
 #[inline(always)]
 #[expect(unsafe_code, reason = "an empty instruction")]
-fn in_memory(weights: &Weights) -> *const i8 {
-    let mut place: *const i8 = (&raw const weights.0).cast();
+fn in_memory(weights: &[Column; 3]) -> *const i8 {
+    let mut place: *const i8 = weights.as_ptr().cast();
     // SAFETY: there is no instruction.
     unsafe {
         asm!("/* {place} */", place = inout(reg) place, options(nostack, preserves_flags));
