@@ -14,7 +14,7 @@ const _: () = assert!(PLACES / MAX_RUNS >= MAX_ROWS);
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 pub(super) trait Tile {
     const PANEL: Panel;
-    /// Rows of a tile, a power of two up to [`MAX_ROWS`].
+    /// Rows of a tile: 2, 4, 6 or 8.
     const ROWS: usize;
     /// The sums of one row.
     type Sums: Copy;
@@ -104,19 +104,22 @@ pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> 
         for (begin, &start) in begins.iter_mut().zip(starts) {
             *begin = place(gemm.sources, start);
         }
+        let begins = begins.get(..rows * gemm.runs)?;
         for (index, panel) in panels.clone().enumerate() {
             let column = index * T::PANEL.columns;
             let keep = T::PANEL.columns.min(gemm.columns - column);
-            let mut row = 0;
-            while row < rows {
-                let begin = begins.get(row * gemm.runs..rows * gemm.runs)?;
-                let to = to.at(first + row, column);
-                row += match rows - row {
-                    8.. if T::ROWS >= 8 => tile::<T, 8>(gemm, begin, panel, to, keep)?,
-                    4.. if T::ROWS >= 4 => tile::<T, 4>(gemm, begin, panel, to, keep)?,
-                    2.. => tile::<T, 2>(gemm, begin, panel, to, keep)?,
-                    _ => tile::<T, 1>(gemm, begin, panel, to, keep)?,
+            let (mut begin, mut to, mut left) = (begins.as_ptr(), to.at(first, column), rows);
+            while left > 0 {
+                let done = match left {
+                    8.. if T::ROWS >= 8 => tile::<T, 8>(gemm, begin, panel, to, keep),
+                    6.. if T::ROWS == 6 => tile::<T, 6>(gemm, begin, panel, to, keep),
+                    4.. if T::ROWS >= 4 => tile::<T, 4>(gemm, begin, panel, to, keep),
+                    2.. => tile::<T, 2>(gemm, begin, panel, to, keep),
+                    _ => tile::<T, 1>(gemm, begin, panel, to, keep),
                 };
+                begin = begin.wrapping_add(done * gemm.runs);
+                to = to.at(done, 0);
+                left -= done;
             }
         }
         first += rows;
@@ -126,9 +129,18 @@ pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> 
 
 /// Where the first output channel of the first row goes; there is room for all rows and channels.
 #[derive(Clone, Copy)]
-enum Place<R> {
-    Codes(R, *mut i8, usize),
-    Sums(*mut i32, usize),
+struct Place<R> {
+    kind: Kind<R>,
+    out: *mut u8,
+    /// Bytes from a row to the next.
+    stride: usize,
+}
+
+/// What goes there.
+#[derive(Clone, Copy)]
+enum Kind<R> {
+    Codes(R),
+    Sums,
 }
 
 impl<R: Copy> Place<R> {
@@ -136,26 +148,34 @@ impl<R: Copy> Place<R> {
     fn new<T: Tile<Requantize = R>>(gemm: &Gemm<'_>, out: &mut Out<'_>) -> Option<Self> {
         let before = gemm.rows().checked_sub(1)?;
         Some(match out {
-            Out::Codes(codes, out, stride) => {
-                let out = out.get_mut(..before * *stride + gemm.columns)?;
-                Self::Codes(T::requantize(*codes), out.as_mut_ptr(), *stride)
-            }
-            Out::Sums(out) => {
-                let out = out.get_mut(..(before + 1) * gemm.columns)?;
-                Self::Sums(out.as_mut_ptr(), gemm.columns)
-            }
+            Out::Codes(codes, out, stride) => Self {
+                kind: Kind::Codes(T::requantize(*codes)),
+                out: out
+                    .get_mut(..before * *stride + gemm.columns)?
+                    .as_mut_ptr()
+                    .cast(),
+                stride: *stride,
+            },
+            Out::Sums(out) => Self {
+                kind: Kind::Sums,
+                out: out
+                    .get_mut(..(before + 1) * gemm.columns)?
+                    .as_mut_ptr()
+                    .cast(),
+                stride: 4 * gemm.columns,
+            },
         })
     }
 
     /// The place of another row and column.
     #[inline(always)]
     fn at(self, row: usize, column: usize) -> Self {
-        match self {
-            Self::Codes(requantize, out, stride) => {
-                Self::Codes(requantize, out.wrapping_add(row * stride + column), stride)
-            }
-            Self::Sums(out, stride) => Self::Sums(out.wrapping_add(row * stride + column), stride),
-        }
+        let size = match self.kind {
+            Kind::Codes(_) => 1,
+            Kind::Sums => 4,
+        };
+        let out = self.out.wrapping_add(row * self.stride + column * size);
+        Self { out, ..self }
     }
 }
 
@@ -164,44 +184,45 @@ impl<R: Copy> Place<R> {
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 fn tile<T: Tile, const M: usize>(
     gemm: &Gemm<'_>,
-    begin: &[*const i8],
+    begin: *const *const i8,
     panel: &[u8],
     to: Place<T::Requantize>,
     keep: usize,
-) -> Option<usize> {
+) -> usize {
     let columns = T::PANEL.columns;
     let rows = Rows::<M> {
-        begin: begin.get(..M * gemm.runs)?.as_ptr(),
+        begin,
         runs: gemm.runs,
         run: gemm.run,
     };
     let panel = panel.as_ptr();
     // SAFETY: a set's functions are reached through its table alone, which is given out after the
-    // processor has reported the instructions. `Gemm::check` gave the panel and found the runs inside;
-    // `Place::new` found room for `keep` columns of each row, and the buffers have room for every tile.
+    // processor has reported the instructions. `Gemm::check` gave the panel and found the runs inside, `begin` has
+    // the places of at least `M` rows; `Place::new` found room for `keep` columns of each row, and the buffers have room for every tile.
     unsafe {
         let sums = T::sums(rows, panel);
-        match to {
-            Place::Codes(requantize, out, stride) if keep == columns => {
-                T::codes(sums, panel, requantize, out, stride);
+        match to.kind {
+            Kind::Codes(requantize) if keep == columns => {
+                T::codes(sums, panel, requantize, to.out.cast(), to.stride);
             }
-            Place::Codes(requantize, out, stride) => {
+            Kind::Codes(requantize) => {
                 let mut whole = [0i8; MAX_ROWS * MAX_COLUMNS];
                 T::codes(sums, panel, requantize, whole.as_mut_ptr(), columns);
                 for m in 0..M {
                     let row = whole.as_ptr().add(m * columns);
-                    out.add(m * stride).copy_from_nonoverlapping(row, keep);
+                    let out = to.at(m, 0).out.cast();
+                    row.copy_to_nonoverlapping(out, keep);
                 }
             }
-            Place::Sums(out, stride) => {
+            Kind::Sums => {
                 for (m, sums) in sums.into_iter().enumerate() {
                     let mut whole = [0i32; MAX_COLUMNS];
                     T::store(sums, whole.as_mut_ptr());
-                    out.add(m * stride)
-                        .copy_from_nonoverlapping(whole.as_ptr(), keep);
+                    let out = to.at(m, 0).out.cast();
+                    whole.as_ptr().copy_to_nonoverlapping(out, keep);
                 }
             }
         }
     }
-    Some(M)
+    M
 }

@@ -392,9 +392,11 @@ impl Conv2d {
                 ),
                 None => (GATHERED, 0),
             };
-            for place in starts.iter_mut().skip(index).step_by(runs) {
+            let mut at = index;
+            while let Some(place) = starts.get_mut(at) {
                 *place = start;
                 start = start.wrapping_add(step);
+                at += runs;
             }
         }
     }
@@ -441,11 +443,18 @@ impl Conv2d {
             to.get_mut(..taps * self.inputs)?.fill(self.zero_point);
             return Some(());
         };
-        // Where taps and channels are both contiguous in the input, a row of taps is one copy.
-        let whole = origin[1] >= 0 && origin[1] as usize + taps <= width;
-        if whole && self.is_row_together() {
-            let at = (y * width + origin[1] as usize) * channels;
-            return copy_over(to, input.get(at..)?, taps * self.inputs);
+        // Where taps and channels are both contiguous in the input, those inside are one copy.
+        let inside = geometry.taps(1, origin[1]);
+        if self.is_row_together() && !inside.is_empty() {
+            let (before, end) = (inside.start * self.inputs, inside.end * self.inputs);
+            let column = origin[1]
+                .checked_add_unsigned(inside.start)?
+                .cast_unsigned();
+            let from = input.get((y * width + column) * channels..)?;
+            to.get_mut(..before)?.fill(self.zero_point);
+            copy_over(to.get_mut(before..)?, from, end - before)?;
+            to.get_mut(end..taps * self.inputs)?.fill(self.zero_point);
+            return Some(());
         }
         for (column, to) in chunks_mut(to, self.inputs)?.enumerate().take(taps) {
             match geometry.pixel(origin, [row, column]) {

@@ -5,7 +5,6 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
-use super::dotprod::DotProduct;
 use super::requantize::Requantize;
 use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
@@ -35,9 +34,14 @@ macro_rules! smmla {
     };
 }
 
-/// The products of one step: the two rows of each `$x` with the next codes of every pair of columns.
+/// The products of one step: the codes of every two rows from `$at` on with the next codes of every pair of columns.
 macro_rules! step {
-    ($sums:ident, $x:ident, $weights:ident) => {
+    ($sums:ident, $x:ident, $weights:ident, $begin:ident, $at:expr) => {
+        for m in 0..M.div_ceil(2) {
+            let next = $begin[(2 * m + 1).min(M - 1)];
+            let (a, b) = (vld1_s8($begin[2 * m].add($at)), vld1_s8(next.add($at)));
+            $x[m] = vcombine_s8(a, b);
+        }
         for pair in 0..PAIRS {
             let w = vld1q_s8($weights.add(pair * 2 * STEP));
             for m in 0..M.div_ceil(2) {
@@ -51,8 +55,8 @@ macro_rules! step {
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Tile for MatrixProduct {
     const PANEL: Panel = panel::I8MM;
-    const ROWS: usize = 8;
-    type Sums = [int32x4_t; 2];
+    const ROWS: usize = 6;
+    type Sums = [int32x4_t; 4];
     type Requantize = Requantize;
 
     #[inline(always)]
@@ -61,7 +65,7 @@ impl Tile for MatrixProduct {
     }
 
     #[inline(always)]
-    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [[int32x4_t; 2]; M] {
+    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [[int32x4_t; 4]; M] {
         // SAFETY: the caller's panel has a head and, for each step of each run, COLUMNS x STEP codes; a run is
         // a whole number of steps, and its rows are readable. The caller has seen to the extension.
         unsafe {
@@ -74,40 +78,25 @@ impl Tile for MatrixProduct {
                 }
             }
             let mut weights = panel.add(Self::PANEL.head()).cast::<i8>();
-            let whole = rows.run() & !15;
             for run in 0..rows.runs() {
                 let begin = rows.begin(run);
-                let (mut x, mut y) = ([vdupq_n_s8(0); M], [vdupq_n_s8(0); M]);
-                let mut at = 0;
-                while at < whole {
-                    for m in 0..M.div_ceil(2) {
-                        let a = vreinterpretq_s64_s8(vld1q_s8(begin[2 * m].add(at)));
-                        let next = begin[(2 * m + 1).min(M - 1)];
-                        let b = vreinterpretq_s64_s8(vld1q_s8(next.add(at)));
-                        x[m] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
-                        y[m] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
-                    }
-                    step!(squares, x, weights);
-                    step!(squares, y, weights);
-                    at += 16;
-                }
-                if at < rows.run() {
-                    for m in 0..M.div_ceil(2) {
-                        let next = begin[(2 * m + 1).min(M - 1)];
-                        let (a, b) = (vld1_s8(begin[2 * m].add(at)), vld1_s8(next.add(at)));
-                        x[m] = vcombine_s8(a, b);
-                    }
-                    step!(squares, x, weights);
+                let mut x = [vdupq_n_s8(0); M];
+                for at in (0..rows.run()).step_by(STEP) {
+                    step!(squares, x, weights, begin, at);
                 }
             }
-            let mut sums = [[vdupq_n_s32(0); 2]; M];
+            let mut sums = [[vdupq_n_s32(0); 4]; M];
             for m in 0..M {
-                let [a, b, c, d] = squares[m / 2].map(|square| vreinterpretq_s64_s32(square));
-                let row = match m % 2 {
-                    0 => [vzip1q_s64(a, b), vzip1q_s64(c, d)],
-                    _ => [vzip2q_s64(a, b), vzip2q_s64(c, d)],
-                };
-                sums[m] = row.map(|sums| vreinterpretq_s32_s64(sums));
+                let squares = squares[m / 2].map(|square| vreinterpretq_s64_s32(square));
+                for part in 0..4 {
+                    let (a, b) = (squares[2 * part], squares[2 * part + 1]);
+                    let both = if m % 2 == 0 {
+                        vzip1q_s64(a, b)
+                    } else {
+                        vzip2q_s64(a, b)
+                    };
+                    sums[m][part] = vreinterpretq_s32_s64(both);
+                }
             }
             sums
         }
@@ -115,19 +104,30 @@ impl Tile for MatrixProduct {
 
     #[inline(always)]
     unsafe fn codes<const M: usize>(
-        sums: [[int32x4_t; 2]; M],
+        sums: [[int32x4_t; 4]; M],
         panel: *const u8,
         requantize: Requantize,
         out: *mut i8,
         stride: usize,
     ) {
-        // SAFETY: the caller's; the heads of panels with as many columns are the same.
-        unsafe { DotProduct::codes(sums, panel, requantize, out, stride) }
+        // SAFETY: the caller's panel has a head; `out` has room for COLUMNS codes of M rows.
+        unsafe {
+            let multipliers = panel.add(4 * COLUMNS).cast::<f32>();
+            let multipliers = [0, 4, 8, 12].map(|lane| vld1q_f32(multipliers.add(lane)));
+            for m in 0..M {
+                let codes = requantize.codes(sums[m], multipliers);
+                vst1q_s8(out.add(m * stride), codes);
+            }
+        }
     }
 
     #[inline(always)]
-    unsafe fn store(sums: [int32x4_t; 2], out: *mut i32) {
-        // SAFETY: the caller's.
-        unsafe { DotProduct::store(sums, out) }
+    unsafe fn store(sums: [int32x4_t; 4], out: *mut i32) {
+        // SAFETY: `out` has room for COLUMNS sums.
+        unsafe {
+            for part in 0..4 {
+                vst1q_s32(out.add(4 * part), sums[part]);
+            }
+        }
     }
 }

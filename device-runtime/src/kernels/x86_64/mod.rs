@@ -65,6 +65,7 @@ macro_rules! set {
                 rows: <$tile as Tile>::ROWS,
                 gemm_i8: gemm,
                 depthwise_i8,
+                depthwise_3x3: None,
                 product_f32,
                 product_f32_one: portable::product_f32_one,
                 depthwise_f32,
