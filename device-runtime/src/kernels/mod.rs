@@ -282,6 +282,10 @@ impl<'s> Depthwise<'s> {
 
 /// Rows of output positions of an integer depthwise convolution with a 3x3 window.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(target_arch = "aarch64"),
+    expect(dead_code, reason = "no other set has a kernel for it")
+)]
 pub(crate) struct Depthwise3x3<'s> {
     /// The whole activation.
     pub(crate) input: &'s [i8],
