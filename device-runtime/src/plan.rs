@@ -71,6 +71,7 @@ pub fn panels(
     let Some(record) = manifest.nodes().nth(node) else {
         return Ok(None);
     };
+    let layout = layout.without_tiles(); // whose constants are too large for a package
     let index = node as u16;
     let fault = |what| SessionError::Node { index, what };
     let (step, _) = step(manifest, &record, layout, Needs::default()).map_err(fault)?;

@@ -16,6 +16,11 @@ mod panel;
 pub(crate) mod portable;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 mod tile;
+#[cfg_attr(
+    not(target_arch = "aarch64"),
+    expect(dead_code, reason = "64-bit ARM alone has kernels that compute tiles")
+)]
+pub(crate) mod winograd;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86_64;
 
@@ -28,6 +33,7 @@ pub use panel::KernelLayout;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 use panel::MAX_COLUMNS;
 pub(crate) use panel::{Depth, MAX_STEP, Panel, STEPS};
+use winograd::{Convolution, Scratch};
 
 /// Output positions that a float product computes at once.
 pub(crate) const LANES: usize = 16;
@@ -76,6 +82,7 @@ impl KernelSet {
         KernelLayout {
             name: self.0.name,
             panel: self.0.panel,
+            tiles: self.0.winograd_i8.is_some(),
         }
     }
 
@@ -130,6 +137,8 @@ pub(crate) struct Table {
     pub(crate) depthwise_i8: fn(&Depthwise<'_>, Out<'_>) -> Option<()>,
     /// The same by a 3x3 window, with strides of 1 or 2 along rows, if the set has a faster way and there are channels enough for it.
     pub(crate) depthwise_3x3: Option<fn(&Depthwise3x3<'_>, Codes, &mut [i8]) -> Option<()>>,
+    /// Integer convolution with a window of 3 x 3, where it is faster by tiles than `gemm_i8`.
+    pub(crate) winograd_i8: Option<fn(&Convolution<'_>, Scratch<'_>, &mut [i8]) -> Option<()>>,
     /// `acc[column][lane] = sum(weights[column][k] * patch[k][lane])`, in order of `k`.
     pub(crate) product_f32:
         fn(&[[f32; LANES]], FloatWeights<'_>, &mut [[f32; LANES]]) -> Option<()>,

@@ -35,20 +35,32 @@ pub(super) const AVX512: Panel = Panel::new(16, 4, 128);
 pub struct KernelLayout {
     pub(super) name: &'static str,
     pub(crate) panel: Panel,
+    /// Whether the set computes convolutions of 3 x 3 in tiles where that is faster.
+    pub(crate) tiles: bool,
 }
 
 impl KernelLayout {
     /// The layouts of all sets.
     pub fn all() -> impl Iterator<Item = Self> {
         let all = [
-            ("portable", PORTABLE),
-            ("neon", NEON),
-            ("dotprod", DOTPROD),
-            ("i8mm", I8MM),
-            ("avx2", AVX2),
-            ("avx512", AVX512),
+            ("portable", PORTABLE, false),
+            ("neon", NEON, true),
+            ("dotprod", DOTPROD, false),
+            ("i8mm", I8MM, false),
+            ("avx2", AVX2, false),
+            ("avx512", AVX512, false),
         ];
-        all.into_iter().map(|(name, panel)| Self { name, panel })
+        all.into_iter()
+            .map(|(name, panel, tiles)| Self { name, panel, tiles })
+    }
+
+    /// The same for layers of which none is computed in tiles.
+    #[cfg(feature = "std")]
+    pub(crate) fn without_tiles(self) -> Self {
+        Self {
+            tiles: false,
+            ..self
+        }
     }
 
     /// The layout of the set with this name.

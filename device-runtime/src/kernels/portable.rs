@@ -13,6 +13,7 @@ pub(super) static TABLE: Table = Table {
     gemm_i8,
     depthwise_i8,
     depthwise_3x3: None,
+    winograd_i8: None,
     product_f32: |patch, weights, acc| product_f32::<LANES, 4>(patch, weights, acc),
     product_f32_one,
     depthwise_f32,

@@ -4,13 +4,14 @@
 use super::bounds::{chunks, chunks_mut, copy, copy_over, row_and_column};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
-use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
+use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut};
+use crate::kernels::winograd::{self, Convolution, Extents, Scratch};
 use crate::kernels::{
     Depth, FloatWeights, GATHERED, Gemm, KernelName, LANES, MAX_RUNS, MAX_STEP, Out, STEPS, Shape,
     Table,
 };
 use crate::plan;
-use crate::quantize::clamp;
+use crate::quantize::{Codes, clamp};
 use core::ops::Range;
 use edgeprune_format::manifest::{self, Window};
 
@@ -58,6 +59,8 @@ pub(crate) struct Conv2d {
     patch: usize,
     input: Region,
     zero_point: i8,
+    /// The extents, if the kernels compute this in tiles.
+    tiles: Option<Extents>,
 }
 
 impl Conv2d {
@@ -78,8 +81,17 @@ impl Conv2d {
         let inputs = channels / groups;
         let [height, width] = geometry.kernel;
         let shape = [filters, height, width, inputs];
+        let integer = matches!(
+            (input.element, output.element),
+            (Element::I8 { .. }, Element::I8 { .. })
+        );
+        let suits = cx.layout.tiles && groups == 1 && integer && !cx.has_panels(linear)?;
+        let tiles = geometry.tiles().filter(|tiles| suits && tiles.pays());
         let depth = depth(&geometry, groups, inputs);
-        let layout = Layout::Rows { groups, depth };
+        let layout = match tiles {
+            Some(_) => Layout::Tiles { inputs },
+            None => Layout::Rows { groups, depth },
+        };
         Ok(Self {
             linear: Linear::prepare(cx, linear, (&input, &output), shape, layout, filters)?,
             geometry,
@@ -93,6 +105,7 @@ impl Conv2d {
                 .ok_or("too many products in a sum")?,
             input: input.region,
             zero_point: input.element.zero_point(),
+            tiles,
         })
     }
 
@@ -186,6 +199,9 @@ impl Conv2d {
     }
 
     pub(crate) fn scratch(&self) -> Option<usize> {
+        if let Some(shape) = &self.tiles {
+            return shape.scratch();
+        }
         match self.linear.finish {
             Finish::Float(..) => {
                 let patch = self.depth.codes().checked_mul(LANES * 4)?;
@@ -200,6 +216,9 @@ impl Conv2d {
 
     /// The kernel of a set that runs this.
     pub(crate) fn kernel(&self, table: &Table) -> KernelName {
+        if self.tiles.is_some() {
+            return table.kernel("qs8", "winograd", winograd::SHAPE);
+        }
         let operator = match self.reading(table.panel.step) {
             Reading::Rows { .. } if self.geometry.is_pointwise() => "gemm",
             _ => "igemm",
@@ -220,10 +239,24 @@ impl Conv2d {
     }
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
-        match self.linear.finish {
-            Finish::Float(min, max) => self.run_float(memory, min, max),
+        match (self.linear.finish, &self.tiles) {
+            (Finish::Float(min, max), _) => self.run_float(memory, min, max),
+            (Finish::Codes(codes), Some(shape)) => self.run_tiles(memory, shape, codes),
             _ => self.run_integer(memory),
         }
+    }
+
+    fn run_tiles(&self, memory: &mut Memory<'_>, shape: &Extents, output: Codes) -> Option<()> {
+        let convolution = Convolution {
+            shape,
+            input: codes(memory.input(self.input)?),
+            zero_point: self.zero_point,
+            panels: self.linear.expanded(memory.body, memory.constants)?,
+            codes: output,
+        };
+        let scratch = Scratch::split(shape, memory.scratch)?;
+        let convolve = memory.kernels.table().winograd_i8?;
+        convolve(&convolution, scratch, codes_mut(memory.output))
     }
 
     fn run_integer(&self, memory: &mut Memory<'_>) -> Option<()> {

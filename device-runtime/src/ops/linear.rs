@@ -11,7 +11,7 @@
 
 use super::{Activation, Checked, Context, Element, Expansion, Fault, OUTSIDE, Place, Region};
 use super::{blob, codes, constant_place, valid_scale, words, words_mut};
-use crate::kernels::{Depth, FloatWeights, MAX_STEP, Panel};
+use crate::kernels::{Depth, FloatWeights, MAX_STEP, Panel, winograd};
 use crate::plan::aligned;
 use crate::quantize::{Codes, bf16, clamp, multiplier};
 use edgeprune_format::ALIGNMENT;
@@ -34,6 +34,8 @@ const PANEL_ALIGNMENT: usize = 8;
 pub(crate) enum Layout {
     /// `[channel][depth]`, in groups of channels that share inputs.
     Rows { groups: usize, depth: Depth },
+    /// `[channel][depth]`, with windows of 3 x 3 for kernels that compute tiles; not of stored panels.
+    Tiles { inputs: usize },
     /// `[depth][channel]`: depthwise.
     Columns,
 }
@@ -179,7 +181,10 @@ impl Linear {
                 return Err("panels of a layer in single precision");
             }
             (Finish::Float(..), Source::Elements(place)) => float_constants(place, channels, depth),
-            (_, Source::Elements(_)) => wanted.bytes(),
+            (_, Source::Elements(_)) => match layout {
+                Layout::Tiles { inputs } => winograd::constants(inputs, channels),
+                _ => wanted.bytes(),
+            },
             (_, Source::Panels(..)) if bias.is_some() => return Err("a bias beside panels"),
             (_, Source::Panels(region, panel)) => {
                 let stored = Panels::of(layout, panel, channels, depth);
@@ -307,8 +312,10 @@ impl Linear {
         {
             return stored.check(panels).map_err(Fault::What);
         }
-        own.fill(0);
-        self.place_weights(body, wanted, own)?;
+        match self.layout {
+            Layout::Tiles { inputs } => self.transform_weights(body, inputs, own)?,
+            _ => self.place_weights(body, wanted, own)?,
+        }
         for channel in 0..self.channels {
             let constants = self.channel_constants(body, channel, zero_point, wanted, own);
             constants.ok_or(OUTSIDE)?;
@@ -318,12 +325,14 @@ impl Linear {
 
     /// Writes each code to its place, and the sum of each channel's codes where its bias will be.
     fn place_weights(&self, body: &[u8], wanted: Panels, own: &mut [u8]) -> Expansion {
+        own.fill(0);
         let (mut at, mut symmetric, mut inside) = (0, true, true);
         let sink = |codes: &[i8]| {
             symmetric &= least(codes) != i8::MIN;
             let placed = match self.layout {
                 Layout::Rows { .. } => place_rows(wanted, at, codes, own),
                 Layout::Columns => place_columns(self.channels, at, codes, own),
+                Layout::Tiles { .. } => None,
             };
             inside &= placed.is_some();
             at += codes.len();
@@ -344,6 +353,37 @@ impl Linear {
             (_, false) => Err("constants outside the arena".into()),
             _ => Ok(()),
         }
+    }
+
+    /// Decodes the codes to the end of `own`, transforms those of each panel to their place before, and writes the sum of each
+    /// channel's codes where its bias will be.
+    fn transform_weights(&self, body: &[u8], inputs: usize, own: &mut [u8]) -> Expansion {
+        let outside = "constants outside the arena";
+        let begin = own.len().checked_sub(self.channels * self.depth);
+        let mut begin = begin.ok_or(outside)?;
+        let weights = own.get_mut(begin..).ok_or(outside)?;
+        let Source::Elements(place) = self.weights else {
+            return Err(outside.into());
+        };
+        place.copy(self.id, body, weights)?;
+        if least(codes(weights)) == i8::MIN {
+            return Err(ASYMMETRIC.into());
+        }
+        let bytes = winograd::PANEL.bytes(winograd::depth(inputs));
+        for panel in 0..winograd::PANEL.count(self.channels) {
+            let (panels, weights) = own.split_at_mut_checked(begin).ok_or(outside)?;
+            let panel = panels
+                .get_mut(panel * bytes..(panel + 1) * bytes)
+                .ok_or(outside)?;
+            let mut each = weights.chunks(winograd::PANEL.columns * self.depth);
+            let weights = codes(each.next().unwrap_or_default());
+            winograd::transform_weights(weights, inputs, panel).ok_or(outside)?;
+            for (column, weights) in weights.chunks(self.depth).enumerate() {
+                add_to(panel, 4 * column, sum(weights)).ok_or(outside)?;
+            }
+            begin += weights.len();
+        }
+        Ok(())
     }
 
     /// Turns a channel's sum of codes into its expanded bias, and writes its multiplier.
@@ -476,18 +516,20 @@ struct Panels {
 impl Panels {
     /// A depthwise layer is one panel of all channels.
     fn of(layout: Layout, panel: Panel, channels: usize, depth: usize) -> Self {
-        let (panel, groups) = match layout {
-            Layout::Rows { groups, .. } => (panel, groups.max(1)),
-            Layout::Columns => (Panel::new(channels, 1, 0), 1),
+        let depth = Depth {
+            rows: 1,
+            row: depth,
+        };
+        let (panel, groups, depth) = match layout {
+            Layout::Rows { groups, .. } => (panel, groups.max(1), depth),
+            Layout::Tiles { inputs } => (winograd::PANEL, 1, winograd::depth(inputs)),
+            Layout::Columns => (Panel::new(channels, 1, 0), 1, depth),
         };
         Self {
             panel,
             groups,
             group: channels / groups,
-            depth: Depth {
-                rows: 1,
-                row: depth,
-            },
+            depth,
         }
     }
 
@@ -495,7 +537,7 @@ impl Panels {
     fn laid_out(self, layout: Layout) -> Self {
         let depth = match layout {
             Layout::Rows { depth, .. } => depth.laid_out(self.panel.step, self.group),
-            Layout::Columns => return self,
+            Layout::Tiles { .. } | Layout::Columns => return self,
         };
         // rows of whole steps are as good as one
         match depth.row.is_multiple_of(self.panel.step) {

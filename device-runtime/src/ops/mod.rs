@@ -25,7 +25,8 @@ mod window;
 use crate::SessionError;
 use crate::kernels::{KernelLayout, KernelName, KernelSet, Panel};
 use edgeprune_format::manifest::{
-    DType, Encoding, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor, TensorId,
+    self, DType, Encoding, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor,
+    TensorId,
 };
 use edgeprune_format::{ALIGNMENT, FormatError, rans};
 use heapless::Vec;
@@ -258,6 +259,12 @@ pub(crate) struct Context<'c, 'm> {
 }
 
 impl Context<'_, '_> {
+    /// Whether the package has a layer's constants in panels.
+    pub(crate) fn has_panels(&self, linear: manifest::Linear) -> Checked<bool> {
+        let (_, encoding) = blob(&self.tensor(linear.weights)?)?;
+        Ok(matches!(encoding, Encoding::Panels { .. }))
+    }
+
     pub(crate) fn tensor(&self, id: TensorId) -> Checked<Tensor> {
         self.manifest.tensor(id).ok_or("an unknown tensor")
     }

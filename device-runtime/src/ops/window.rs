@@ -3,6 +3,7 @@
 use super::bounds::row_and_column;
 use super::{Activation, Checked};
 use crate::kernels::Taps;
+use crate::kernels::winograd::Extents;
 use core::ops::Range;
 use edgeprune_format::manifest::Window;
 
@@ -131,6 +132,16 @@ impl Geometry {
             rows: self.taps(0, origin[0]),
             columns: self.taps(1, origin[1]),
             window_width: self.kernel[1],
+        })
+    }
+
+    /// The extents, if the window is 3 x 3 elements that lie together and steps by one.
+    pub(crate) fn tiles(&self) -> Option<Extents> {
+        let suits = self.kernel == [3, 3] && self.stride == [1, 1] && self.dilation == [1, 1];
+        suits.then_some(Extents {
+            input: self.input,
+            output: self.output,
+            pad: self.pad,
         })
     }
 

@@ -8,6 +8,7 @@ mod dotprod;
 mod i8mm;
 mod neon;
 mod requantize;
+mod winograd;
 
 use super::Table;
 use super::portable;
@@ -20,6 +21,7 @@ pub(super) static NEON: Table = Table {
     gemm_i8: |gemm, out| gemm_i8::<neon::Neon>(gemm, out),
     depthwise_i8: depthwise::depthwise_i8,
     add_i8: add::add_i8,
+    winograd_i8: Some(winograd::convolve),
     ..portable::TABLE
 };
 
@@ -29,6 +31,7 @@ static DOTPROD: Table = Table {
     rows: <dotprod::DotProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct>(gemm, out),
     depthwise_3x3: Some(columns::depthwise_3x3),
+    winograd_i8: None,
     ..NEON
 };
 

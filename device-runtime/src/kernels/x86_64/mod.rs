@@ -66,6 +66,7 @@ macro_rules! set {
                 gemm_i8: gemm,
                 depthwise_i8,
                 depthwise_3x3: None,
+                winograd_i8: None,
                 product_f32,
                 product_f32_one: portable::product_f32_one,
                 depthwise_f32,
