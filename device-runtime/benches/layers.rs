@@ -13,7 +13,7 @@ use std::time::Instant;
 /// Name, input height and width, channels in and out, kernel, stride, groups (0: depthwise).
 type Layer = (&'static str, u32, u32, u32, u16, u16, u32);
 
-const LAYERS: [Layer; 16] = [
+const LAYERS: [Layer; 32] = [
     ("resnet stem 7x7", 224, 3, 64, 7, 2, 1),
     ("resnet 3x3 56", 56, 64, 64, 3, 1, 1),
     ("resnet 1x1 56", 56, 64, 256, 1, 1, 1),
@@ -30,6 +30,22 @@ const LAYERS: [Layer; 16] = [
     ("mobilenet dw 56", 56, 144, 144, 3, 1, 0),
     ("mobilenet dw 14", 14, 576, 576, 3, 1, 0),
     ("kws 10x4", 49, 1, 64, 4, 2, 1),
+    ("r8 stem", 32, 3, 16, 3, 1, 1),
+    ("r8 16", 32, 16, 16, 3, 1, 1),
+    ("r8 32", 16, 32, 32, 3, 1, 1),
+    ("r8 64", 8, 64, 64, 3, 1, 1),
+    ("kws pw", 11, 64, 64, 1, 1, 1),
+    ("kws dw", 11, 64, 64, 3, 1, 0),
+    ("kws dw5", 5, 64, 64, 3, 1, 0),
+    ("eff dw5 56", 56, 144, 144, 5, 2, 0),
+    ("eff dw5 28", 28, 240, 240, 5, 1, 0),
+    ("eff dw5 14", 14, 672, 672, 5, 1, 0),
+    ("eff dw5 7", 7, 1152, 1152, 5, 1, 0),
+    ("eff dw 14", 14, 480, 480, 3, 1, 0),
+    ("eff dw 112", 112, 32, 32, 3, 1, 0),
+    ("eff pw 14", 14, 672, 112, 1, 1, 1),
+    ("eff pw 7", 7, 192, 1152, 1, 1, 1),
+    ("eff pw 7 down", 7, 1152, 192, 1, 1, 1),
 ];
 
 fn main() {

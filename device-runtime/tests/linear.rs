@@ -116,6 +116,32 @@ impl Layer {
         }
     }
 
+    /// A depthwise convolution with square windows, which kernels are written for.
+    fn random_square(random: &mut Random) -> Self {
+        let mut layer = Self::random(random, true);
+        let side = random.one_of(&[3, 5]);
+        let channels = random.one_of(&[8, 16, 28, 32, 47, 64, 95, 144]);
+        let stride = random.one_of(&[1, 1, 2, 3]);
+        let dilation = random.one_of(&[1, 1, 1, 2]);
+        let pad = random.range(0, i64::from(side) / 2) as u16;
+        let input = [random.size(1, 9), random.size(1, 23)];
+        let window = (side - 1) * dilation + 1;
+        let extent = |size: usize| {
+            let reached = size + 2 * usize::from(pad);
+            reached.saturating_sub(usize::from(window)) / usize::from(stride) + 1
+        };
+        layer.input = [input[0], input[1], channels];
+        layer.output = [extent(input[0]), extent(input[1]), channels];
+        layer.groups = channels;
+        layer.window = Window {
+            kernel: [side; 2],
+            stride: [stride; 2],
+            dilation: [dilation; 2],
+            pad: [pad; 2],
+        };
+        layer
+    }
+
     fn shape(of: [usize; 3]) -> [u32; 4] {
         [1, of[0] as u32, of[1] as u32, of[2] as u32]
     }
@@ -381,6 +407,15 @@ fn first_layers_with_few_channels_agree_with_the_oracle() {
         let random = &mut Random::new(seed);
         let layer = Layer::first(random);
         integer_layer(random, seed, &layer, seed % 5 == 0);
+    }
+}
+
+#[test]
+fn integer_depthwise_convolutions_with_square_windows_agree_with_the_oracle() {
+    for seed in 0..400 {
+        let random = &mut Random::new(seed);
+        let layer = Layer::random_square(random);
+        integer_layer(random, seed, &layer, seed % 8 == 0);
     }
 }
 

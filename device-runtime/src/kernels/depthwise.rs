@@ -15,8 +15,6 @@ use core::arch::asm;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 pub(super) trait Lanes {
     const LANES: usize;
-    /// Taps whose weights registers can hold.
-    const HELD_TAPS: usize;
     type Codes: Copy;
     type Sums: Copy;
 
@@ -94,7 +92,6 @@ fn blocks<L: Lanes>(
             };
             match depthwise.taps() {
                 9 => block.run_fixed::<L, 9>(),
-                25 if L::HELD_TAPS >= 25 => block.run_fixed::<L, 25>(),
                 _ => block.run::<L>(),
             }
         }

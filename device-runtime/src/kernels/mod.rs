@@ -219,20 +219,25 @@ impl<'s> Gemm<'s> {
         self.starts.len() / self.runs.max(1)
     }
 
-    /// The panels, if there are enough and every run lies in its source.
+    /// Codes of a row: each run is whole steps.
     #[inline(always)]
-    fn check(&self, panel: Panel) -> Option<core::slice::ChunksExact<'s, u8>> {
-        let inside = are_inside(self.starts, self.run, self.sources);
-        let depth = Depth {
+    fn depth(&self) -> Depth {
+        Depth {
             rows: self.runs,
             row: self.run,
-        };
-        let bytes = panel.bytes(depth);
+        }
+    }
+
+    /// The panels, if there are enough and every run lies in its source.
+    #[inline(always)]
+    fn check(&self, panel: Panel) -> Option<&'s [u8]> {
+        let inside = are_inside(self.starts, self.run, self.sources);
+        let bytes = panel.bytes(self.depth());
         let panels = self.panels.get(..panel.count(self.columns) * bytes)?;
         let whole = self.run > 0
             && self.run.is_multiple_of(panel.step)
             && (1..=MAX_RUNS).contains(&self.runs);
-        (inside && whole).then(|| panels.chunks_exact(bytes))
+        (inside && whole).then_some(panels)
     }
 }
 
@@ -245,6 +250,24 @@ pub(crate) struct Depthwise<'s> {
     pub(crate) starts: &'s [u32],
     /// Positions of each segment.
     pub(crate) counts: &'s [u32],
+    /// Segments of a row of positions: from one position of a row to the next, the window moves by `advance` columns of taps.
+    #[cfg_attr(
+        not(all(feature = "std", target_arch = "x86_64")),
+        expect(dead_code, reason = "AVX-512 alone shares columns between windows")
+    )]
+    pub(crate) row: usize,
+    /// Taps of a row of the window.
+    #[cfg_attr(
+        not(all(feature = "std", target_arch = "x86_64")),
+        expect(dead_code, reason = "AVX-512 alone shares columns between windows")
+    )]
+    pub(crate) columns: usize,
+    /// `columns` where windows of a row have none in common.
+    #[cfg_attr(
+        not(all(feature = "std", target_arch = "x86_64")),
+        expect(dead_code, reason = "AVX-512 alone shares columns between windows")
+    )]
+    pub(crate) advance: usize,
     /// Codes from a position to the next.
     pub(crate) step: usize,
     pub(crate) channels: usize,

@@ -27,7 +27,8 @@ pub(super) static TABLE: Table = Table {
 /// Integer matrix product, one sum after the other: the definition.
 fn gemm_i8(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> {
     let panel = TABLE.panel;
-    for (column, constants) in gemm.check(panel)?.enumerate() {
+    let panels = gemm.check(panel)?;
+    for (column, constants) in panels.chunks_exact(panel.bytes(gemm.depth())).enumerate() {
         let (head, weights) = constants.split_at_checked(panel.head())?;
         let (bias, multiplier) = head.split_first_chunk()?;
         let bias = i32::from_le_bytes(*bias);

@@ -1,19 +1,27 @@
 //! The integer matrix product in tiles, for sets with vector instructions: generic over what a set
 //! does with some rows and one panel.
 
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use super::Depth;
 use super::{Gemm, MAX_COLUMNS, MAX_RUNS, Out, Panel, place};
 use crate::quantize::Codes;
 
 /// Most rows of a tile.
 const MAX_ROWS: usize = 8;
+/// Most output channels of a tile.
+const MAX_TILE: usize = 2 * MAX_COLUMNS;
 /// Places of runs that are held at once.
 const PLACES: usize = 256;
 const _: () = assert!(PLACES / MAX_RUNS >= MAX_ROWS);
 
-/// The product of `M` rows with one panel, in registers.
+/// The product of `M` rows with a panel or more, in registers.
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 pub(super) trait Tile {
     const PANEL: Panel;
+    /// Panels of a tile, one after the other.
+    const PANELS: usize = 1;
+    /// Output channels of a tile, up to [`MAX_TILE`].
+    const COLUMNS: usize = Self::PANEL.columns * Self::PANELS;
     /// Rows of a tile: 2, 4, 6 or 8.
     const ROWS: usize;
     /// The sums of one row.
@@ -26,11 +34,11 @@ pub(super) trait Tile {
     /// Biases and products.
     ///
     /// # Safety
-    /// The processor has the set's instructions; `panel` is a panel of [`Self::PANEL`] for the product's depth, and
-    /// the runs of the `M` rows lie in their sources.
+    /// The processor has the set's instructions; `panel` is [`Self::PANELS`] panels of [`Self::PANEL`] for the product's
+    /// depth, and the runs of the `M` rows lie in their sources.
     unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [Self::Sums; M];
 
-    /// Requantizes and writes [`Self::PANEL`]'s columns of each row.
+    /// Requantizes and writes [`Self::COLUMNS`] of each row.
     ///
     /// # Safety
     /// The processor has the set's instructions; `panel` as above; `out` has room for `M` rows,
@@ -43,7 +51,32 @@ pub(super) trait Tile {
         stride: usize,
     );
 
-    /// Writes [`Self::PANEL`]'s columns of a row.
+    /// The same of the first `keep` columns.
+    ///
+    /// # Safety
+    /// See `codes`; `keep` is at most [`Self::COLUMNS`].
+    #[inline(always)]
+    unsafe fn some_codes<const M: usize>(
+        sums: [Self::Sums; M],
+        panel: *const u8,
+        requantize: Self::Requantize,
+        out: *mut i8,
+        stride: usize,
+        keep: usize,
+    ) {
+        let mut whole = [0i8; MAX_ROWS * MAX_COLUMNS];
+        const { assert!(Self::PANELS == 1) };
+        // SAFETY: the buffer has room for a tile of one panel; the rest is the caller's.
+        unsafe {
+            Self::codes(sums, panel, requantize, whole.as_mut_ptr(), Self::COLUMNS);
+            for m in 0..M {
+                let row = whole.as_ptr().add(m * Self::COLUMNS);
+                out.add(m * stride).copy_from_nonoverlapping(row, keep);
+            }
+        }
+    }
+
+    /// Writes [`Self::COLUMNS`] of a row.
     ///
     /// # Safety
     /// The processor has the set's instructions; `out` has room for the columns.
@@ -73,6 +106,16 @@ impl<const M: usize> Rows<M> {
         self.run
     }
 
+    /// Codes of a row.
+    #[inline(always)]
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    pub(super) fn depth(self) -> Depth {
+        Depth {
+            rows: self.runs,
+            row: self.run,
+        }
+    }
+
     /// Where a run of each row begins. [`Gemm::check`] has found [`Self::run`] codes from there on inside
     /// the source.
     ///
@@ -89,10 +132,15 @@ impl<const M: usize> Rows<M> {
     }
 }
 
-/// Some rows by all panels, then the next rows: where their runs begin is found once.
+/// Some rows by all panels, then the next rows: where their runs begin is found once. `Last` takes the panels that are
+/// left where there are too few for a tile of `T`.
 #[inline(always)]
-pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> {
+pub(super) fn gemm_i8<T: Tile, Last: Tile<Requantize = T::Requantize>>(
+    gemm: &Gemm<'_>,
+    mut out: Out<'_>,
+) -> Option<()> {
     let panels = gemm.check(T::PANEL)?;
+    let bytes = T::PANELS * T::PANEL.bytes(gemm.depth());
     let to = Place::new::<T>(gemm, &mut out)?;
     let mut begins = [core::ptr::null(); PLACES];
     let rows = PLACES / gemm.runs / MAX_ROWS * MAX_ROWS;
@@ -105,26 +153,42 @@ pub(super) fn gemm_i8<T: Tile>(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> 
             *begin = place(gemm.sources, start);
         }
         let begins = begins.get(..rows * gemm.runs)?;
-        for (index, panel) in panels.clone().enumerate() {
-            let column = index * T::PANEL.columns;
-            let keep = T::PANEL.columns.min(gemm.columns - column);
-            let (mut begin, mut to, mut left) = (begins.as_ptr(), to.at(first, column), rows);
-            while left > 0 {
-                let done = match left {
-                    8.. if T::ROWS >= 8 => tile::<T, 8>(gemm, begin, panel, to, keep),
-                    6.. if T::ROWS == 6 => tile::<T, 6>(gemm, begin, panel, to, keep),
-                    4.. if T::ROWS >= 4 => tile::<T, 4>(gemm, begin, panel, to, keep),
-                    2.. => tile::<T, 2>(gemm, begin, panel, to, keep),
-                    _ => tile::<T, 1>(gemm, begin, panel, to, keep),
-                };
-                begin = begin.wrapping_add(done * gemm.runs);
-                to = to.at(done, 0);
-                left -= done;
+        for (index, panels) in panels.chunks(bytes).enumerate() {
+            let column = index * T::COLUMNS;
+            let keep = T::COLUMNS.min(gemm.columns - column);
+            let to = to.at(first, column);
+            match panels.len() == bytes {
+                true => rows_by_panels::<T>(gemm, begins, panels, to, keep),
+                false => rows_by_panels::<Last>(gemm, begins, panels, to, keep),
             }
         }
         first += rows;
     }
     Some(())
+}
+
+/// Some rows, whose runs begin at `begins`, by the panels of a tile.
+#[inline(always)]
+fn rows_by_panels<T: Tile>(
+    gemm: &Gemm<'_>,
+    begins: &[*const i8],
+    panels: &[u8],
+    mut to: Place<T::Requantize>,
+    keep: usize,
+) {
+    let (mut begin, mut left) = (begins.as_ptr(), begins.len() / gemm.runs);
+    while left > 0 {
+        let done = match left {
+            8.. if T::ROWS >= 8 => tile::<T, 8>(gemm, begin, panels, to, keep),
+            6.. if T::ROWS == 6 => tile::<T, 6>(gemm, begin, panels, to, keep),
+            4.. if T::ROWS >= 4 => tile::<T, 4>(gemm, begin, panels, to, keep),
+            2.. => tile::<T, 2>(gemm, begin, panels, to, keep),
+            _ => tile::<T, 1>(gemm, begin, panels, to, keep),
+        };
+        begin = begin.wrapping_add(done * gemm.runs);
+        to = to.at(done, 0);
+        left -= done;
+    }
 }
 
 /// Where the first output channel of the first row goes; there is room for all rows and channels.
@@ -189,7 +253,6 @@ fn tile<T: Tile, const M: usize>(
     to: Place<T::Requantize>,
     keep: usize,
 ) -> usize {
-    let columns = T::PANEL.columns;
     let rows = Rows::<M> {
         begin,
         runs: gemm.runs,
@@ -202,21 +265,15 @@ fn tile<T: Tile, const M: usize>(
     unsafe {
         let sums = T::sums(rows, panel);
         match to.kind {
-            Kind::Codes(requantize) if keep == columns => {
+            Kind::Codes(requantize) if keep == T::COLUMNS => {
                 T::codes(sums, panel, requantize, to.out.cast(), to.stride);
             }
             Kind::Codes(requantize) => {
-                let mut whole = [0i8; MAX_ROWS * MAX_COLUMNS];
-                T::codes(sums, panel, requantize, whole.as_mut_ptr(), columns);
-                for m in 0..M {
-                    let row = whole.as_ptr().add(m * columns);
-                    let out = to.at(m, 0).out.cast();
-                    row.copy_to_nonoverlapping(out, keep);
-                }
+                T::some_codes(sums, panel, requantize, to.out.cast(), to.stride, keep);
             }
             Kind::Sums => {
                 for (m, sums) in sums.into_iter().enumerate() {
-                    let mut whole = [0i32; MAX_COLUMNS];
+                    let mut whole = [0i32; MAX_TILE];
                     T::store(sums, whole.as_mut_ptr());
                     let out = to.at(m, 0).out.cast();
                     whole.as_ptr().copy_to_nonoverlapping(out, keep);

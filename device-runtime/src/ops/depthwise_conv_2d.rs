@@ -8,10 +8,13 @@ use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut
 use crate::kernels::{Depthwise, Depthwise3x3, GATHERED, KernelName, Out, Shape, Table};
 use crate::plan;
 use crate::quantize::clamp;
+use core::ops::Range;
 use edgeprune_format::manifest::{self, Window};
 
 /// Channels from which on a set's own way by a 3x3 window is taken.
 const MIN_CHANNELS: usize = 16;
+/// Output positions, in whole rows, that a kernel gets at once at least: it makes its weights ready each time.
+const POSITIONS: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct DepthwiseConv2d {
@@ -48,14 +51,29 @@ impl DepthwiseConv2d {
         self.geometry.output[2]
     }
 
+    /// Columns of taps by which the window moves from a position to the next; all, where windows have none in common.
+    fn advance(&self) -> usize {
+        let geometry = &self.geometry;
+        match geometry.dilation[1] {
+            1 => geometry.stride[1].min(geometry.kernel[1]),
+            _ => geometry.kernel[1],
+        }
+    }
+
     /// Most segments of a row along which taps move together: one, and a position each at the edges.
     fn segments(&self) -> usize {
         self.geometry.output[1] - self.geometry.inside(1).len() + 1
     }
 
+    /// Rows of output positions that a kernel gets at once.
+    fn rows(&self) -> usize {
+        let [height, width, _] = self.geometry.output;
+        POSITIONS.div_ceil(width.max(1)).min(height)
+    }
+
     /// Bytes of the segments' counts and of the starts of their taps.
     fn starts(&self) -> Option<[usize; 2]> {
-        let counts = self.segments().checked_mul(4)?;
+        let counts = self.segments().checked_mul(4 * self.rows())?;
         let starts = counts.checked_mul(self.geometry.window())?;
         Some([plan::aligned(counts)?, plan::aligned(starts)?])
     }
@@ -75,7 +93,7 @@ impl DepthwiseConv2d {
             Finish::Codes(_) => Some(places),
             Finish::IntegerToFloat(..) => {
                 let sums = self.geometry.output[1].checked_mul(self.channels())?;
-                places.checked_add(sums.checked_mul(4)?)
+                places.checked_add(sums.checked_mul(4 * self.rows())?)
             }
         }
     }
@@ -113,21 +131,27 @@ impl DepthwiseConv2d {
             && self.is_3x3()
             && channels >= MIN_CHANNELS
         {
-            let depthwise = self.rows(input, zeros, expanded);
+            let depthwise = self.depthwise_3x3(input, zeros, expanded);
             return kernel(&depthwise, range, codes_mut(memory.output));
         }
         let row_len = self.geometry.output[1] * channels;
-        for row in 0..self.geometry.output[0] {
-            let segments = self.place(row, starts, counts)?;
+        let height = self.geometry.output[0];
+        for first in (0..height).step_by(self.rows().max(1)) {
+            let rows = first..height.min(first + self.rows());
+            let row_segments = self.segments_of(rows.clone(), starts, counts)?;
+            let segments = row_segments * rows.len();
             let depthwise = Depthwise {
                 sources: [input, zeros],
                 starts: starts.get(..segments * self.geometry.window())?,
                 counts: counts.get(..segments)?,
+                row: row_segments,
+                columns: self.geometry.kernel[1],
+                advance: self.advance(),
                 step: self.geometry.stride[1] * channels,
                 channels,
                 constants: expanded,
             };
-            let out = row * row_len..(row + 1) * row_len;
+            let out = rows.start * row_len..rows.end * row_len;
             match self.linear.finish {
                 Finish::Codes(range) => {
                     let out = codes_mut(memory.output).get_mut(out)?;
@@ -156,7 +180,12 @@ impl DepthwiseConv2d {
         kernel == [3, 3] && dilation == [1, 1] && stride[1] <= 2
     }
 
-    fn rows<'s>(&self, input: &'s [i8], zeros: &'s [i8], constants: &'s [u8]) -> Depthwise3x3<'s> {
+    fn depthwise_3x3<'s>(
+        &self,
+        input: &'s [i8],
+        zeros: &'s [i8],
+        constants: &'s [u8],
+    ) -> Depthwise3x3<'s> {
         let [height, width, channels] = self.geometry.input;
         Depthwise3x3 {
             input,
@@ -170,6 +199,22 @@ impl DepthwiseConv2d {
             width: self.geometry.output[1],
             constants,
         }
+    }
+
+    /// Divides rows of output positions into segments and finds where their taps begin; returns how many a row has.
+    fn segments_of(
+        &self,
+        rows: Range<usize>,
+        starts: &mut [u32],
+        counts: &mut [u32],
+    ) -> Option<usize> {
+        let mut segments = 0;
+        for (index, row) in rows.enumerate() {
+            let first = index * segments;
+            let starts = starts.get_mut(first * self.geometry.window()..)?;
+            segments = self.place(row, starts, counts.get_mut(first..)?)?;
+        }
+        Some(segments)
     }
 
     /// Divides a row of output positions into segments and finds where their taps begin; returns how many.

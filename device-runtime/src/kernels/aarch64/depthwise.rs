@@ -16,7 +16,6 @@ struct Sixteen;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Lanes for Sixteen {
     const LANES: usize = 16;
-    const HELD_TAPS: usize = 9;
     type Codes = int8x16_t;
     type Sums = [[int32x4_t; 2]; 2];
 
@@ -79,7 +78,6 @@ struct Eight;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Lanes for Eight {
     const LANES: usize = 8;
-    const HELD_TAPS: usize = 9;
     type Codes = int8x8_t;
     type Sums = [int32x4_t; 2];
 

@@ -18,7 +18,7 @@ pub(super) static NEON: Table = Table {
     name: "neon",
     panel: <neon::Neon as super::tile::Tile>::PANEL,
     rows: <neon::Neon as super::tile::Tile>::ROWS,
-    gemm_i8: |gemm, out| gemm_i8::<neon::Neon>(gemm, out),
+    gemm_i8: |gemm, out| gemm_i8::<neon::Neon, neon::Neon>(gemm, out),
     depthwise_i8: depthwise::depthwise_i8,
     add_i8: add::add_i8,
     winograd_i8: Some(winograd::convolve),
@@ -29,7 +29,7 @@ static DOTPROD: Table = Table {
     name: "dotprod",
     panel: <dotprod::DotProduct as super::tile::Tile>::PANEL,
     rows: <dotprod::DotProduct as super::tile::Tile>::ROWS,
-    gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct>(gemm, out),
+    gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct, dotprod::DotProduct>(gemm, out),
     depthwise_3x3: Some(columns::depthwise_3x3),
     winograd_i8: None,
     ..NEON
@@ -39,7 +39,7 @@ static I8MM: Table = Table {
     name: "i8mm",
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
     rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,
-    gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct>(gemm, out),
+    gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct, i8mm::MatrixProduct>(gemm, out),
     ..DOTPROD
 };
 

@@ -5,8 +5,10 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
+use crate::kernels::depthwise::{self, Lanes};
 use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
+use crate::kernels::{Depthwise, Out};
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
 
@@ -93,6 +95,95 @@ impl Tile for Avx2 {
     unsafe fn store(sums: __m128i, out: *mut i32) {
         // SAFETY: `out` has room for COLUMNS sums.
         unsafe { _mm_storeu_si128(out.cast(), sums) }
+    }
+}
+
+#[inline(always)]
+pub(super) fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
+    depthwise::depthwise_i8::<Avx2, Avx2>(depthwise, out)
+}
+
+/// Integer depthwise convolution of sixteen channels: two taps are interleaved, so that one instruction adds both products.
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+impl Lanes for Avx2 {
+    const LANES: usize = 16;
+    type Codes = __m128i;
+    type Sums = [__m256i; 2];
+
+    #[inline(always)]
+    unsafe fn load(codes: *const i8) -> __m128i {
+        // SAFETY: the caller's, here and in what follows.
+        unsafe { _mm_loadu_si128(codes.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn biases(biases: *const i32) -> [__m256i; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let high = _mm256_loadu_si256(biases.add(8).cast());
+            [_mm256_loadu_si256(biases.cast()), high]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_two(sums: [__m256i; 2], x: [__m128i; 2], w: [__m128i; 2]) -> [__m256i; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (x, w) = (pairs(x), pairs(w));
+            [
+                _mm256_add_epi32(sums[0], _mm256_madd_epi16(x[0], w[0])),
+                _mm256_add_epi32(sums[1], _mm256_madd_epi16(x[1], w[1])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_one(sums: [__m256i; 2], x: __m128i, w: __m128i) -> [__m256i; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let none = _mm_setzero_si128();
+            Self::add_two(sums, [x, none], [w, none])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: [__m256i; 2], multipliers: *const f32, codes: Codes, out: *mut i8) {
+        let (zero_point, [least, greatest]) = codes.parts();
+        // SAFETY: the caller's.
+        unsafe {
+            let mut codes = sums;
+            for half in 0..2 {
+                let multipliers = _mm256_loadu_ps(multipliers.add(8 * half));
+                let steps = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[half]), multipliers);
+                let steps = _mm256_max_ps(steps, _mm256_set1_ps(least));
+                let steps = _mm256_min_ps(steps, _mm256_set1_ps(greatest));
+                // to nearest, ties to even: nothing here changes the rounding mode
+                let steps = _mm256_cvtps_epi32(steps);
+                codes[half] = _mm256_add_epi32(steps, _mm256_set1_epi32(zero_point));
+            }
+            // four of each half in turn
+            let words = _mm256_packs_epi32(codes[0], codes[1]);
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let high = _mm256_extracti128_si256::<1>(words);
+            _mm_storeu_si128(
+                out.cast(),
+                _mm_packs_epi16(_mm256_castsi256_si128(words), high),
+            );
+        }
+    }
+}
+
+/// The codes of two taps in turn, widened.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions")]
+unsafe fn pairs([a, b]: [__m128i; 2]) -> [__m256i; 2] {
+    // SAFETY: the caller's.
+    unsafe {
+        let high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b));
+        [_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)), high]
     }
 }
 

@@ -1,7 +1,8 @@
-//! Integer depthwise convolution, sixteen or eight channels at a time: two taps are interleaved, so that one
+//! Integer depthwise convolution. Windows that [`windows`] does not have, sixteen or eight channels at a time: two taps are interleaved, so that one
 //! instruction adds both products (`vpdpwssd`).
 
 use super::avx512::requantize;
+use super::windows;
 use crate::kernels::depthwise::{self, Lanes};
 use crate::kernels::{Depthwise, Out};
 use crate::quantize::Codes;
@@ -9,7 +10,12 @@ use core::arch::x86_64::*;
 
 #[inline(always)]
 pub(super) fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
-    depthwise::depthwise_i8::<Sixteen, Eight>(depthwise, out)
+    match out {
+        Out::Codes(codes, out, stride) if windows::can(depthwise) => {
+            windows::depthwise_i8(depthwise, codes, out, stride)
+        }
+        out => depthwise::depthwise_i8::<Sixteen, Eight>(depthwise, out),
+    }
 }
 
 struct Sixteen;
@@ -17,7 +23,6 @@ struct Sixteen;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Lanes for Sixteen {
     const LANES: usize = 16;
-    const HELD_TAPS: usize = 25;
     type Codes = __m128i;
     type Sums = __m512i;
 
@@ -61,7 +66,6 @@ struct Eight;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Lanes for Eight {
     const LANES: usize = 8;
-    const HELD_TAPS: usize = 25;
     type Codes = __m128i;
     type Sums = __m512i;
 

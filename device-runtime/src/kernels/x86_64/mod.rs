@@ -4,6 +4,8 @@
 mod avx2;
 mod avx512;
 mod depthwise;
+mod vector;
+mod windows;
 
 use super::portable;
 use super::tile::{Tile, gemm_i8};
@@ -28,11 +30,11 @@ pub(super) fn avx512() -> Option<&'static Table> {
 /// A table of bodies compiled for some features, behind functions that are safe to call because
 /// only a checked constructor gives the table out.
 macro_rules! set {
-    ($table:ident, $name:literal, $features:literal, $tile:ty, $depthwise:path) => {
+    ($table:ident, $name:literal, $features:literal, $tile:ty, $last:ty, $depthwise:path) => {
         static $table: Table = {
             set! { @ $features
                 fn gemm(product: &Gemm<'_>, out: Out<'_>) -> Option<()> {
-                    gemm_i8::<$tile>(product, out)
+                    gemm_i8::<$tile, $last>(product, out)
                 }
                 fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
                     $depthwise(depthwise, out)
@@ -92,11 +94,19 @@ macro_rules! set {
     };
 }
 
-set!(AVX2, "avx2", "avx2", avx2::Avx2, portable::depthwise_i8);
+set!(
+    AVX2,
+    "avx2",
+    "avx2",
+    avx2::Avx2,
+    avx2::Avx2,
+    avx2::depthwise_i8
+);
 set!(
     AVX512,
     "avx512",
     "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
-    avx512::Avx512,
+    avx512::TwoPanels,
+    avx512::OnePanel,
     depthwise::depthwise_i8
 );
