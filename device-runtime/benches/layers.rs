@@ -73,7 +73,7 @@ fn layer_package(layer: Layer, float: bool) -> (Vec<u8>, f64) {
     let len = shape.iter().product::<u32>() as usize;
     let (weights, from, to);
     if float {
-        weights = network.constant_floats(shape, &random.floats(len));
+        weights = network.constant_floats(shape, &random.floats(len)); // in any order
         from = network.floats([1, size, size, channels]);
         to = network.floats([1, out, out, filters]);
     } else {

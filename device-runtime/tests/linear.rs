@@ -359,7 +359,11 @@ fn float_case(seed: u64, depthwise: bool, coded: bool) {
         )
     } else {
         let weights = random.floats(layer.weights());
-        let id = network.constant_floats(layer.weight_shape(), &weights);
+        let shape = layer.weight_shape();
+        let id = match depthwise {
+            true => network.constant_floats(shape, &weights),
+            false => network.constant_panels(shape, filters / layer.groups, &weights),
+        };
         (weights, vec![1.0; filters], id)
     };
     let from = network.floats(Layer::shape(layer.input));
@@ -374,9 +378,11 @@ fn float_case(seed: u64, depthwise: bool, coded: bool) {
         .map(|at| {
             let mut sum = 0.0f32;
             layer.taps(at, |element, weight| {
-                sum += element.map_or(0.0, |i| input[i]) * weights[weight];
+                sum = element
+                    .map_or(0.0, |i| input[i])
+                    .mul_add(weights[weight], sum);
             });
-            (sum * scales[at[2]] + biases[at[2]]).clamp(min, max)
+            sum.mul_add(scales[at[2]], biases[at[2]]).clamp(min, max)
         })
         .collect();
     assert_eq!(output, expected, "seed {seed}");

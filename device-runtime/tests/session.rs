@@ -122,8 +122,8 @@ fn the_memory_of_a_known_network_is_known() {
     let bytes = classifier();
     let package = Package::open(&bytes).unwrap();
     let needs = plan::needs(package.manifest()).unwrap();
-    // at most sixteen output channels of four codes, biases and multipliers; two patches and a start
-    assert_eq!((needs.constants, needs.scratch), (3 * 64, 2 * 64));
+    // at most sixteen output channels of eight codes, biases and multipliers; two patches and a start
+    assert_eq!((needs.constants, needs.scratch), (4 * 64, 2 * 64));
     let portable = KernelSet::portable();
     // four channels, each of four codes, a bias and a multiplier
     assert_eq!(package.arena_bytes_with(portable), (1 + 3 + 2) * 64);

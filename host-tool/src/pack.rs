@@ -63,6 +63,31 @@ pub fn pack(
     study.pack(goal.max_size)
 }
 
+/// Packs a network whose every layer runs in `f32`, with the weights that it has.
+///
+/// # Errors
+/// A network that the format cannot hold.
+pub fn pack_float(graph: &Graph, spec: Option<&InputSpec>) -> Result<Packed, Error> {
+    let (graph, dead) = remove_dead_channels(graph.clone());
+    let description = Description {
+        calibration: Calibration::Synthetic,
+        spec,
+        removed_channels: dead.removed,
+        in_place: None,
+    };
+    let source_bytes = graph.source_bytes;
+    let float = QuantizedGraph {
+        activations: vec![None; graph.tensors.len()],
+        layers: vec![None; graph.nodes.len()],
+        graph,
+    };
+    Ok(Packed {
+        bytes: package::write(&float, &description)?,
+        source_bytes,
+        dead,
+    })
+}
+
 /// A network without dead channels, and the samples that it is calibrated on.
 #[derive(Clone, Debug)]
 pub struct Source<'a> {

@@ -8,7 +8,7 @@ mod network;
 use edgeprune::bench::{self, BenchOptions};
 use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::graph::{Layout, Port};
-use edgeprune::pack::{Goal, pack};
+use edgeprune::pack::{Goal, pack, pack_float};
 use edgeprune::package::arena_lower_bound;
 use edgeprune::progress::Progress;
 use edgeprune::study::Cache;
@@ -178,28 +178,29 @@ const ZOO: [Real; 8] = [
     real("imagenet/resnet50.onnx", 1, [741.5, 741.9, 354.1]),
 ];
 
-/// Asserts that one inference takes no more instructions than the budget of each core.
-fn assert_budgets(package: &Path, real: &Real) -> TestResult {
+/// Million instructions of one inference.
+fn millions(package: &Path, board: &Board) -> Result<f64, Box<dyn std::error::Error>> {
     let once = BenchOptions {
         warm_up: 0,
         runs: 1,
     };
+    let counted = bench::emulated(package, board, once)?.instructions_per_inference;
+    Ok(counted.ok_or("nothing was counted")? as f64 / 1e6)
+}
+
+/// Asserts that one inference takes no more instructions than the budget of each core, and than one in floats.
+fn assert_budgets(package: &Path, float: &Path, real: &Real) -> TestResult {
     for board in cores() {
         let Some(core) = CORES.iter().position(|&core| core == board.emulator.cpu) else {
             continue;
         };
-        let counted = bench::emulated(package, board, once)?.instructions_per_inference;
-        let millions = counted.ok_or("nothing was counted")? as f64 / 1e6;
-        let (model, budget) = (real.model, real.budgets[core]);
-        eprintln!(
-            "{model} on {}: {millions:.3} million instructions",
-            CORES[core]
+        let (integer, float) = (millions(package, board)?, millions(float, board)?);
+        let (model, cpu, budget) = (real.model, CORES[core], real.budgets[core]);
+        let found = format!(
+            "{model} on {cpu}: {integer:.3} million instructions, {float:.3} in floats, the budget is {budget}"
         );
-        assert!(
-            millions <= TOLERANCE * budget,
-            "{model} on {}: {millions} million instructions, the budget is {budget}",
-            CORES[core]
-        );
+        eprintln!("{found}");
+        assert!(integer <= TOLERANCE * budget && integer <= float, "{found}");
     }
     Ok(())
 }
@@ -232,7 +233,9 @@ fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_cor
         for parity in bench::parity(&package, &samples, count, &cores())? {
             assert!(parity.holds(), "{}: {parity:?}", model.display());
         }
-        assert_budgets(&package, &real)?;
+        let float = folder.path().join("float.epk");
+        fs::write(&float, pack_float(&graph, spec.as_ref())?.bytes)?;
+        assert_budgets(&package, &float, &real)?;
         let manifest = Manifest::parse(Container::parse(&packed.bytes)?.manifest)?;
         let least = arena_lower_bound(&manifest) as f64;
         let activations = f64::from(manifest.head.arena.activations);

@@ -121,6 +121,24 @@ fn a_network_is_packed_to_a_budget_scored_and_run_without_further_flags() {
 }
 
 #[test]
+fn a_float_package_scores_what_the_model_does() {
+    let folder = Folder::new();
+    let packed = folder.json("pack model.onnx --float -o f.epk --json");
+    for layer in packed["layers"].as_array().unwrap() {
+        assert!(
+            layer["encoding"] == "raw" && layer["kept_float"] == true,
+            "{layer}"
+        );
+    }
+    let score = folder
+        .json("eval f.epk --data test.npy --labels test_labels.npy --against model.onnx --json");
+    assert_eq!(score["agreement"], 100.0, "{score}");
+    assert!(score["sqnr_db"].as_f64().unwrap() > 100.0, "{score}");
+    let refused = folder.run("pack model.onnx --float --calib calib.npy");
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+#[test]
 fn the_same_call_gives_the_same_bytes() {
     let folder = Folder::new();
     for name in ["a.epk", "b.epk"] {

@@ -257,7 +257,8 @@ pub enum Storage {
 /// How a constant's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Encoding {
-    /// As they are. `I8` weights lie at a multiple of [`crate::ALIGNMENT`] and are read in place.
+    /// As they are. `I8` weights lie at a multiple of [`crate::ALIGNMENT`]. `F32` weights are read in place; those of
+    /// convolutions and fully connected layers are in panels: see [`in_panels`].
     Raw,
     /// Static rANS over single-byte elements: see [`crate::rans`].
     Rans,
@@ -271,6 +272,21 @@ pub enum Encoding {
         /// What the kernels add to input codes: a panel's biases are this times the sum of the channel's weights less.
         offset: u8,
     },
+}
+
+/// Output channels whose weights lie together in a panel.
+pub const PANEL: usize = 16;
+
+/// Where a weight is among those of a float convolution in the order in which every processor reads them. Each group
+/// has its own panels of [`PANEL`] output channels, the last of which may be narrower; a panel is
+/// `[depth][channels of the panel]`.
+///
+/// `channel` is an output channel of all, `k` the number of a weight of its `depth`, `group` the output channels of a
+/// group; neither is 0.
+pub fn in_panels(channel: usize, k: usize, depth: usize, group: usize) -> usize {
+    let first = channel - channel % group % PANEL;
+    let width = PANEL.min(group - first % group);
+    first * depth + k * width + (channel - first)
 }
 
 /// A node: one operator, its activations and its constants.

@@ -209,7 +209,7 @@ impl Block<'_> {
 /// pointer for each.
 #[inline(always)]
 #[expect(unsafe_code, reason = "an empty instruction")]
-fn opaque(mut index: usize) -> usize {
+pub(super) fn opaque(mut index: usize) -> usize {
     // SAFETY: there is no instruction.
     unsafe {
         asm!(

@@ -2,7 +2,8 @@
 //!
 //! [`portable`] defines every kernel. The other sets replace the integer products by instructions of their own
 //! ([`tile`] and [`depthwise`] hold what they share) and compile the rest of the portable bodies. All sets give the
-//! same bits: integer sums wrap, so their order is free, and each float sum has one order.
+//! same bits: integer sums wrap, so their order is free, and each float sum has one order, of fused multiplications and
+//! additions, which every processor rounds alike.
 //!
 //! Adding a set is adding a file with what it does to one tile, a `TABLE`, and a line in
 //! [`KernelSet::available`].
@@ -11,6 +12,8 @@
 mod aarch64;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 mod depthwise;
+#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+mod float;
 mod name;
 mod panel;
 pub(crate) mod portable;
@@ -24,7 +27,7 @@ pub(crate) mod winograd;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86_64;
 
-use crate::quantize::Codes;
+use crate::quantize::{Codes, clamp};
 use core::fmt;
 use core::ops::Range;
 pub use name::KernelName;
@@ -34,9 +37,6 @@ pub use panel::KernelLayout;
 use panel::MAX_COLUMNS;
 pub(crate) use panel::{Depth, MAX_STEP, Panel, STEPS};
 use winograd::{Convolution, Scratch};
-
-/// Output positions that a float product computes at once.
-pub(crate) const LANES: usize = 16;
 
 /// A set of kernels that this processor can run: holding the value is the proof.
 #[derive(Clone, Copy)]
@@ -124,7 +124,6 @@ impl Table {
 }
 
 /// The kernels. Each returns `None`, having written nothing of use, where slices are too short.
-#[expect(clippy::type_complexity, reason = "each signature stands here once")]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// Layout of the constants that `gemm_i8` reads.
@@ -139,13 +138,12 @@ pub(crate) struct Table {
     pub(crate) depthwise_3x3: Option<fn(&Depthwise3x3<'_>, Codes, &mut [i8]) -> Option<()>>,
     /// Integer convolution with a window of 3 x 3, where it is faster by tiles than `gemm_i8`.
     pub(crate) winograd_i8: Option<fn(&Convolution<'_>, Scratch<'_>, &mut [i8]) -> Option<()>>,
-    /// `acc[column][lane] = sum(weights[column][k] * patch[k][lane])`, in order of `k`.
-    pub(crate) product_f32:
-        fn(&[[f32; LANES]], FloatWeights<'_>, &mut [[f32; LANES]]) -> Option<()>,
-    /// The same for one output position.
-    pub(crate) product_f32_one: fn(&[[f32; 1]], FloatWeights<'_>, &mut [[f32; 1]]) -> Option<()>,
-    /// `acc[c] = sum(input[tap][c] * weights[tap][c])`, in order of the taps.
-    pub(crate) depthwise_f32: fn(&Taps<'_, f32>, FloatWeights<'_>, &mut [f32]) -> Option<()>,
+    /// Rows that `gemm_f32` computes at once.
+    pub(crate) rows_f32: usize,
+    /// Float matrix product, with what follows the sum; from an output position to the next it is as many floats as given.
+    pub(crate) gemm_f32: fn(&GemmF32<'_>, &mut [f32], usize) -> Option<()>,
+    /// Float depthwise convolution of output positions in a row, one after the other.
+    pub(crate) depthwise_f32: fn(&DepthwiseF32<'_>, &mut [f32]) -> Option<()>,
     /// Greatest code of the taps, for each channel.
     pub(crate) max_i8: fn(&Taps<'_, i8>, &mut [i8]) -> Option<()>,
     /// Greatest value of the taps, for each channel.
@@ -307,8 +305,7 @@ impl<'s> Depthwise<'s> {
     /// The starts and the positions of each segment.
     #[inline(always)]
     fn segments(&self) -> impl Iterator<Item = (&'s [u32], usize)> {
-        let counts = self.counts.iter().map(|&count| count as usize);
-        self.starts.chunks_exact(self.taps().max(1)).zip(counts)
+        segments(self.starts, self.counts)
     }
 }
 
@@ -365,7 +362,128 @@ pub(crate) enum Out<'s> {
     Sums(&'s mut [i32]),
 }
 
-/// The weights of a float product: `[column][k]`, or `[tap][channel]` for depthwise.
+/// The starts of the taps and the positions of each segment.
+#[inline(always)]
+fn segments<'s>(
+    starts: &'s [u32],
+    counts: &'s [u32],
+) -> impl Iterator<Item = (&'s [u32], usize)> + use<'s> {
+    let taps = starts.len() / counts.len().max(1);
+    let counts = counts.iter().map(|&count| count as usize);
+    starts.chunks_exact(taps.max(1)).zip(counts)
+}
+
+/// A float matrix product: rows of input values by the columns of panels.
+#[derive(Clone, Copy)]
+pub(crate) struct GemmF32<'s> {
+    /// As in [`Gemm`]; everything is counted in bytes, and the sources are the bytes of floats.
+    pub(crate) sources: [&'s [i8]; 2],
+    pub(crate) starts: &'s [u32],
+    pub(crate) runs: usize,
+    /// Bytes of a run, whole floats.
+    pub(crate) run: usize,
+    /// In panels, for output channels that share inputs.
+    pub(crate) constants: Floats<'s>,
+}
+
+impl GemmF32<'_> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.starts.len() / self.runs.max(1)
+    }
+
+    /// Products of a sum.
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        self.runs * self.run / size_of::<f32>()
+    }
+
+    /// Whether the constants are whole and every run lies in its source.
+    #[inline(always)]
+    fn check(&self) -> Option<()> {
+        let inside = are_inside(self.starts, self.run, self.sources);
+        let runs = (1..=MAX_RUNS).contains(&self.runs);
+        let whole = self.run > 0 && self.run.is_multiple_of(size_of::<f32>());
+        (inside && runs && whole && self.constants.are_whole(self.depth())).then_some(())
+    }
+}
+
+/// Output positions of a float depthwise convolution.
+#[derive(Clone, Copy)]
+pub(crate) struct DepthwiseF32<'s> {
+    /// As in [`Depthwise`]; everything is counted in bytes, and the sources are the bytes of floats.
+    pub(crate) sources: [&'s [i8]; 2],
+    pub(crate) starts: &'s [u32],
+    pub(crate) counts: &'s [u32],
+    /// Bytes from a position to the next.
+    pub(crate) step: usize,
+    /// The weights are `[tap][channel]`.
+    pub(crate) constants: Floats<'s>,
+}
+
+impl<'s> DepthwiseF32<'s> {
+    /// Whether the constants are whole and every tap of every position lies in its source.
+    #[inline(always)]
+    fn check(&self) -> Option<()> {
+        let channels = size_of_val(self.constants.bias);
+        let inside = self.segments().all(|(starts, count)| {
+            let last = count.saturating_sub(1) * self.step + channels;
+            are_inside(starts, last, self.sources)
+        });
+        let taps = self.starts.len() / self.counts.len().max(1);
+        (inside && self.constants.are_whole(taps)).then_some(())
+    }
+
+    /// The starts and the positions of each segment.
+    #[inline(always)]
+    fn segments(&self) -> impl Iterator<Item = (&'s [u32], usize)> + use<'s> {
+        segments(self.starts, self.counts)
+    }
+}
+
+/// The constants of a float layer: each sum is `s = fma(x, w, s)` from 0 on, in order of `kh, kw, ic`, and gives
+/// `clamp(fma(s, multiplier, bias))`.
+#[derive(Clone, Copy)]
+pub(crate) struct Floats<'s> {
+    pub(crate) weights: FloatWeights<'s>,
+    /// One for each output channel.
+    pub(crate) bias: &'s [f32],
+    /// As many.
+    pub(crate) multiplier: &'s [f32],
+    /// Least and greatest value.
+    pub(crate) bounds: (f32, f32),
+}
+
+impl Floats<'_> {
+    /// Whether there are `depth` weights for each output channel.
+    #[inline(always)]
+    fn are_whole(&self, depth: usize) -> bool {
+        let channels = self.bias.len();
+        channels > 0 && self.multiplier.len() == channels && self.weights.len() == channels * depth
+    }
+
+    /// What follows the sums of some output channels.
+    #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+    #[inline(always)]
+    fn finish_of(&self, channels: Range<usize>) -> Option<Self> {
+        Some(Self {
+            bias: self.bias.get(channels.clone())?,
+            multiplier: self.multiplier.get(channels)?,
+            ..*self
+        })
+    }
+
+    /// What a sum gives.
+    #[inline(always)]
+    fn finish(&self, channel: usize, sum: f32) -> Option<f32> {
+        let (min, max) = self.bounds;
+        let (bias, multiplier) = (*self.bias.get(channel)?, *self.multiplier.get(channel)?);
+        Some(clamp(libm::fmaf(sum, multiplier, bias), min, max))
+    }
+}
+
+/// The weights of a float layer: `[tap][channel]` for depthwise, else in panels
+/// ([`edgeprune_format::manifest::in_panels`]).
 #[derive(Clone, Copy)]
 pub(crate) enum FloatWeights<'s> {
     /// Little-endian floats, not necessarily aligned.
@@ -375,6 +493,23 @@ pub(crate) enum FloatWeights<'s> {
 }
 
 impl<'s> FloatWeights<'s> {
+    #[inline(always)]
+    fn len(self) -> usize {
+        match self {
+            Self::Floats(floats) => floats.len(),
+            Self::Codes(codes) => codes.len(),
+        }
+    }
+
+    #[inline(always)]
+    fn get(self, index: usize) -> Option<f32> {
+        match self {
+            Self::Floats(floats) => floats.get(index).map(|bytes| f32::from_le_bytes(*bytes)),
+            Self::Codes(codes) => codes.get(index).map(|&code| f32::from(code)),
+        }
+    }
+
+    /// Some of them.
     pub(crate) fn range(self, range: Range<usize>) -> Option<Self> {
         Some(match self {
             Self::Floats(floats) => Self::Floats(floats.get(range)?),
@@ -396,8 +531,6 @@ pub(crate) struct Taps<'s, T> {
     /// Rows and columns of the taps inside.
     pub(crate) rows: Range<usize>,
     pub(crate) columns: Range<usize>,
-    /// Columns of the whole window.
-    pub(crate) window_width: usize,
 }
 
 impl<T> Taps<'_, T> {

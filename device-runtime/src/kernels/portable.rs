@@ -3,8 +3,9 @@
 //! Bodies are `inline(always)`, so that each set compiles them with its own instructions. Loops
 //! run over chunks of fixed length, which the compiler turns into vectors.
 
-use super::{BinaryCodes, Depthwise, FloatWeights, Gemm, LANES, Out, Table, Taps, panel, source};
+use super::{BinaryCodes, Depthwise, DepthwiseF32, Gemm, GemmF32, Out, Table, Taps, panel, source};
 use crate::quantize::requantize;
+use edgeprune_format::manifest::in_panels;
 
 pub(super) static TABLE: Table = Table {
     name: "portable",
@@ -14,8 +15,8 @@ pub(super) static TABLE: Table = Table {
     depthwise_i8,
     depthwise_3x3: None,
     winograd_i8: None,
-    product_f32: |patch, weights, acc| product_f32::<LANES, 4>(patch, weights, acc),
-    product_f32_one,
+    rows_f32: 1,
+    gemm_f32,
     depthwise_f32,
     max_i8,
     max_f32,
@@ -101,97 +102,62 @@ pub(super) fn depthwise_i8(depthwise: &Depthwise<'_>, mut out: Out<'_>) -> Optio
     Some(())
 }
 
-/// `P` output positions by all columns, `N` columns at a time.
-#[inline(always)]
-pub(super) fn product_f32<const P: usize, const N: usize>(
-    patch: &[[f32; P]],
-    weights: FloatWeights<'_>,
-    acc: &mut [[f32; P]],
-) -> Option<()> {
-    match weights {
-        FloatWeights::Floats(weights) => {
-            product_by::<P, N, _>(patch, weights, |bytes| f32::from_le_bytes(*bytes), acc)
+/// Float matrix product, one sum after the other: the definition.
+fn gemm_f32(gemm: &GemmF32<'_>, out: &mut [f32], stride: usize) -> Option<()> {
+    gemm.check()?;
+    let constants = &gemm.constants;
+    let channels = constants.bias.len();
+    for (row, starts) in gemm.starts.chunks_exact(gemm.runs).enumerate() {
+        for column in 0..channels {
+            let mut sum = 0.0;
+            let values = starts
+                .iter()
+                .flat_map(|&start| floats(gemm.sources, start, gemm.run));
+            for (k, x) in values.enumerate() {
+                let w = constants
+                    .weights
+                    .get(in_panels(column, k, gemm.depth(), channels))?;
+                sum = libm::fmaf(x, w, sum);
+            }
+            *out.get_mut(row * stride + column)? = constants.finish(column, sum)?;
         }
-        FloatWeights::Codes(weights) => {
-            product_by::<P, N, _>(patch, weights, |&code| f32::from(code), acc)
-        }
-    }
-}
-
-/// One output position, where only the columns can be computed side by side.
-pub(super) fn product_f32_one(
-    patch: &[[f32; 1]],
-    weights: FloatWeights<'_>,
-    acc: &mut [[f32; 1]],
-) -> Option<()> {
-    product_f32::<1, 8>(patch, weights, acc)
-}
-
-#[inline(always)]
-fn product_by<const P: usize, const N: usize, W>(
-    patch: &[[f32; P]],
-    weights: &[W],
-    value: impl Fn(&W) -> f32,
-    acc: &mut [[f32; P]],
-) -> Option<()> {
-    let columns = acc.len();
-    let (blocks, rest) = acc.as_chunks_mut::<N>();
-    let done = columns - rest.len();
-    for (block, acc) in blocks.iter_mut().enumerate() {
-        *acc = float_tile::<P, N, W>(patch, weights, block * N, &value)?;
-    }
-    for (n, acc) in rest.iter_mut().enumerate() {
-        [*acc] = float_tile::<P, 1, W>(patch, weights, done + n, &value)?;
     }
     Some(())
 }
 
-/// The columns from `first` on.
-#[inline(always)]
-fn float_tile<const P: usize, const N: usize, W>(
-    patch: &[[f32; P]],
-    weights: &[W],
-    first: usize,
-    value: &impl Fn(&W) -> f32,
-) -> Option<[[f32; P]; N]> {
-    let depth = patch.len();
-    let mut columns: [&[W]; N] = [&[]; N];
-    for (n, column) in columns.iter_mut().enumerate() {
-        *column = weights.get((first + n) * depth..)?.get(..depth)?;
-    }
-    let mut sums = [[0.0f32; P]; N];
-    for (k, x) in patch.iter().enumerate() {
-        for n in 0..N {
-            let w = value(columns[n].get(k)?);
-            for p in 0..P {
-                sums[n][p] += w * x[p];
+/// Float depthwise convolution, one sum after the other.
+fn depthwise_f32(depthwise: &DepthwiseF32<'_>, out: &mut [f32]) -> Option<()> {
+    depthwise.check()?;
+    let constants = &depthwise.constants;
+    let channels = constants.bias.len();
+    let places = depthwise.segments().flat_map(|(starts, count)| {
+        (0..count).map(move |position| (starts, position * depthwise.step))
+    });
+    for (out, (starts, moved)) in out.chunks_exact_mut(channels).zip(places) {
+        for (channel, out) in out.iter_mut().enumerate() {
+            let mut sum = 0.0;
+            for (tap, start) in starts.iter().enumerate() {
+                let at = start + (moved + channel * size_of::<f32>()) as u32;
+                let x = floats(depthwise.sources, at, size_of::<f32>()).next()?;
+                sum = libm::fmaf(x, constants.weights.get(tap * channels + channel)?, sum);
             }
+            *out = constants.finish(channel, sum)?;
         }
     }
-    Some(sums)
+    Some(())
+}
+
+/// The floats in `len` bytes from a start on.
+fn floats(sources: [&[i8]; 2], start: u32, len: usize) -> impl Iterator<Item = f32> {
+    let (source, at) = source(start);
+    let run = sources[source].get(at..).and_then(|from| from.get(..len));
+    let words = run.unwrap_or_default().as_chunks().0.iter();
+    words.map(|word: &[i8; 4]| f32::from_ne_bytes(word.map(|byte| byte as u8)))
 }
 
 /// Channels that a reduction over taps keeps in registers.
 const CHUNK: usize = 32;
 const SHORT: usize = 8;
-/// The weights of a reduction without weights.
-const UNWEIGHTED: &[()] = &[(); isize::MAX as usize];
-
-#[inline(always)]
-pub(super) fn depthwise_f32(
-    taps: &Taps<'_, f32>,
-    weights: FloatWeights<'_>,
-    acc: &mut [f32],
-) -> Option<()> {
-    match weights {
-        FloatWeights::Floats(weights) => reduce(taps, weights, acc, |acc, x, w| {
-            acc + x * f32::from_le_bytes(w)
-        }),
-        FloatWeights::Codes(weights) => {
-            reduce(taps, weights, acc, |acc, x, w| acc + x * f32::from(w))
-        }
-    }
-}
 
 /// Tap after tap over the whole row: as an accumulator of few bytes, the compiler would pack it
 /// into integer registers.
@@ -212,69 +178,58 @@ pub(super) fn max_i8(taps: &Taps<'_, i8>, out: &mut [i8]) -> Option<()> {
 
 #[inline(always)]
 pub(super) fn max_f32(taps: &Taps<'_, f32>, out: &mut [f32]) -> Option<()> {
-    reduce(
-        taps,
-        UNWEIGHTED,
-        out,
-        |max, x, ()| if x > max { x } else { max },
-    )
+    reduce(taps, out, |max, x| if x > max { x } else { max })
 }
 
 #[inline(always)]
 pub(super) fn sum_i8(taps: &Taps<'_, i8>, acc: &mut [i32]) -> Option<()> {
-    reduce(taps, UNWEIGHTED, acc, |acc, x, ()| {
-        acc.wrapping_add(i32::from(x))
-    })
+    reduce(taps, acc, |acc, x| acc.wrapping_add(i32::from(x)))
 }
 
 #[inline(always)]
 pub(super) fn sum_f32(taps: &Taps<'_, f32>, acc: &mut [f32]) -> Option<()> {
-    reduce(taps, UNWEIGHTED, acc, |acc, x, ()| acc + x)
+    reduce(taps, acc, |acc, x| acc + x)
 }
 
-/// `out[c] = fold(out[c], input[tap][c], weights[tap][c])`, in order of the taps.
+/// `out[c] = fold(out[c], input[tap][c])`, in order of the taps.
 #[inline(always)]
-fn reduce<T: Copy, W: Copy, A: Copy>(
+fn reduce<T: Copy, A: Copy>(
     taps: &Taps<'_, T>,
-    weights: &[W],
     out: &mut [A],
-    fold: impl Fn(A, T, W) -> A,
+    fold: impl Fn(A, T) -> A,
 ) -> Option<()> {
     let out = out.get_mut(..taps.channels)?;
     let (chunks, rest) = out.as_chunks_mut::<CHUNK>();
     let whole = chunks.len() * CHUNK;
     for (i, chunk) in chunks.iter_mut().enumerate() {
-        reduce_chunk(taps, weights, i * CHUNK, chunk, &fold)?;
+        reduce_chunk(taps, i * CHUNK, chunk, &fold)?;
     }
     let (chunks, rest) = rest.as_chunks_mut::<SHORT>();
     let short = chunks.len() * SHORT;
     for (i, chunk) in chunks.iter_mut().enumerate() {
-        reduce_chunk(taps, weights, whole + i * SHORT, chunk, &fold)?;
+        reduce_chunk(taps, whole + i * SHORT, chunk, &fold)?;
     }
     for (i, one) in rest.iter_mut().enumerate() {
         let one = core::array::from_mut(one);
-        reduce_chunk(taps, weights, whole + short + i, one, &fold)?;
+        reduce_chunk(taps, whole + short + i, one, &fold)?;
     }
     Some(())
 }
 
 #[inline(always)]
-fn reduce_chunk<T: Copy, W: Copy, A: Copy, const C: usize>(
+fn reduce_chunk<T: Copy, A: Copy, const C: usize>(
     taps: &Taps<'_, T>,
-    weights: &[W],
     first: usize,
     out: &mut [A; C],
-    fold: &impl Fn(A, T, W) -> A,
+    fold: &impl Fn(A, T) -> A,
 ) -> Option<()> {
     let mut acc = *out;
     for row in taps.rows.clone() {
         for column in taps.columns.clone() {
             let at = taps.offset(row, column) + first;
             let input: &[T; C] = taps.input.get(at..)?.first_chunk()?;
-            let tap = (row * taps.window_width + column) * taps.channels + first;
-            let weights: &[W; C] = weights.get(tap..)?.first_chunk()?;
             for c in 0..C {
-                acc[c] = fold(acc[c], input[c], weights[c]);
+                acc[c] = fold(acc[c], input[c]);
             }
         }
     }

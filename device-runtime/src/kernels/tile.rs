@@ -11,7 +11,7 @@ const MAX_ROWS: usize = 8;
 /// Most output channels of a tile.
 const MAX_TILE: usize = 2 * MAX_COLUMNS;
 /// Places of runs that are held at once.
-const PLACES: usize = 256;
+pub(super) const PLACES: usize = 256;
 const _: () = assert!(PLACES / MAX_RUNS >= MAX_ROWS);
 
 /// The product of `M` rows with a panel or more, in registers.
@@ -94,6 +94,12 @@ pub(super) struct Rows<const M: usize> {
 
 #[expect(unsafe_code, reason = "the inner loop of a tile reads checked memory")]
 impl<const M: usize> Rows<M> {
+    /// Rows whose runs, of `run` codes each, begin where the places from `begin` on say.
+    #[inline(always)]
+    pub(super) fn new(begin: *const *const i8, runs: usize, run: usize) -> Self {
+        Self { begin, runs, run }
+    }
+
     /// Runs of a row.
     #[inline(always)]
     pub(super) fn runs(self) -> usize {
@@ -253,11 +259,7 @@ fn tile<T: Tile, const M: usize>(
     to: Place<T::Requantize>,
     keep: usize,
 ) -> usize {
-    let rows = Rows::<M> {
-        begin,
-        runs: gemm.runs,
-        run: gemm.run,
-    };
+    let rows = Rows::<M>::new(begin, gemm.runs, gemm.run);
     let panel = panel.as_ptr();
     // SAFETY: a set's functions are reached through its table alone, which is given out after the
     // processor has reported the instructions. `Gemm::check` gave the panel and found the runs inside, `begin` has

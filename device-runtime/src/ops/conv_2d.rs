@@ -1,28 +1,25 @@
-//! 2-D convolution: a matrix product of the weights with what lies under the window at each output position. Integer
-//! products read it in place, but at the edges; float products from gathered patches.
+//! 2-D convolution: a matrix product of the weights with what lies under the window at each output position, which
+//! is read in place, but at the edges. Inputs are counted in bytes, so that one finds the places of codes and of floats.
 
 use super::bounds::{chunks, chunks_mut, copy, copy_over, row_and_column};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
-use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut};
+use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words_mut};
 use crate::kernels::winograd::{self, Convolution, Extents, Scratch};
 use crate::kernels::{
-    Depth, FloatWeights, GATHERED, Gemm, KernelName, LANES, MAX_RUNS, MAX_STEP, Out, STEPS, Shape,
-    Table,
+    Depth, GATHERED, Gemm, GemmF32, KernelName, MAX_RUNS, MAX_STEP, Out, Panel, STEPS, Shape, Table,
 };
 use crate::plan;
-use crate::quantize::{Codes, clamp};
+use crate::quantize::Codes;
 use core::ops::Range;
 use edgeprune_format::manifest::{self, Window};
 
-/// Output channels of one float product.
-const COLUMNS: usize = 64;
-/// Bytes of patches that are gathered at once, as far as that gives few enough positions.
+/// Inputs of patches that are gathered at once, as far as that gives few enough positions.
 const PATCHES: usize = 1 << 15;
 const MIN_POSITIONS: usize = 8;
 const MAX_POSITIONS: usize = 64;
 
-/// How the input codes of an output position are read.
+/// How the inputs of an output position are read; a run is so many bytes.
 #[derive(Clone, Copy)]
 enum Reading {
     /// A run for each row of the window: taps and channels are contiguous in the input. Where they are no whole steps, a run
@@ -35,7 +32,7 @@ enum Reading {
 }
 
 impl Reading {
-    /// Runs of a position, and codes of a run.
+    /// Runs of a position, and bytes of a run.
     fn runs(self) -> (usize, usize) {
         match self {
             Self::Rows { runs, run } | Self::Taps { runs, run } => (runs, run),
@@ -47,15 +44,18 @@ impl Reading {
 #[derive(Clone, Debug)]
 pub(crate) struct Conv2d {
     pub(crate) linear: Linear,
+    /// An input pixel has the bytes of its channels.
     geometry: Geometry,
     groups: usize,
-    /// Input channels of a group.
+    /// Bytes of the input channels of a group.
     inputs: usize,
+    /// Bytes of an input.
+    element: usize,
     /// Output channels of a group.
     outputs: usize,
-    /// The codes of a sum: the rows of the window where each is contiguous in the input.
+    /// The bytes of a sum: the rows of the window where each is contiguous in the input.
     depth: Depth,
-    /// Codes of a patch, filled up for every set of kernels.
+    /// Bytes of a patch, filled up for every set of kernels.
     patch: usize,
     input: Region,
     zero_point: i8,
@@ -71,7 +71,7 @@ impl Conv2d {
         groups: u32,
     ) -> Checked<Self> {
         let (input, output) = (cx.input()?, cx.output()?);
-        let geometry = Geometry::prepare(&input, &output, window)?;
+        let mut geometry = Geometry::prepare(&input, &output, window)?;
         let [_, _, channels] = input.shape;
         let [_, _, filters] = output.shape;
         let groups = groups as usize;
@@ -87,7 +87,9 @@ impl Conv2d {
         );
         let suits = cx.layout.tiles && groups == 1 && integer && !cx.has_panels(linear)?;
         let tiles = geometry.tiles().filter(|tiles| suits && tiles.pays());
-        let depth = depth(&geometry, groups, inputs);
+        let element = input.element.size();
+        geometry.input[2] = channels * element;
+        let depth = depth(&geometry, groups, inputs * element);
         let layout = match tiles {
             Some(_) => Layout::Tiles { inputs },
             None => Layout::Rows { groups, depth },
@@ -96,7 +98,8 @@ impl Conv2d {
             linear: Linear::prepare(cx, linear, (&input, &output), shape, layout, filters)?,
             geometry,
             groups,
-            inputs,
+            inputs: inputs * element,
+            element,
             outputs: filters / groups,
             depth,
             patch: depth
@@ -113,9 +116,11 @@ impl Conv2d {
         self.geometry.output[0] * self.geometry.output[1]
     }
 
-    /// Output positions of one integer block.
+    /// Output positions of one block.
     fn block(&self) -> usize {
-        let positions = PATCHES.checked_div(self.patch).unwrap_or(0);
+        let positions = (PATCHES * self.element)
+            .checked_div(self.patch)
+            .unwrap_or(0);
         let whole = positions - positions % MIN_POSITIONS;
         whole
             .clamp(MIN_POSITIONS, MAX_POSITIONS)
@@ -127,7 +132,15 @@ impl Conv2d {
         self.groups == 1 && (self.geometry.kernel[1] == 1 || self.geometry.dilation[1] == 1)
     }
 
-    /// How the patches of output positions are read by kernels that take `step` codes at a time.
+    /// Bytes that kernels take at a time, of codes `step`.
+    fn unit(&self, step: usize) -> usize {
+        match self.linear.finish {
+            Finish::Float(..) => self.element,
+            _ => step,
+        }
+    }
+
+    /// How the patches of output positions are read by kernels that take `step` bytes at a time.
     fn reading(&self, step: usize) -> Reading {
         let [height, width] = self.geometry.kernel;
         let depth = self.depth.laid_out(step, self.outputs);
@@ -148,7 +161,7 @@ impl Conv2d {
         }
     }
 
-    /// Bytes of the starts, of the patches with a run of zero points, and of the sums of one integer block.
+    /// Bytes of the starts, of the patches with a run of zero points, and of the sums of one block.
     fn parts(&self) -> Option<[usize; 3]> {
         let block = self.block();
         let runs = match self.is_row_together() {
@@ -157,7 +170,7 @@ impl Conv2d {
         };
         let runs = runs.min(MAX_RUNS);
         let starts = block.checked_mul(runs)?.checked_mul(4)?;
-        let gathered = STEPS.map(|step| self.gathered(self.reading(step), block));
+        let gathered = STEPS.map(|step| self.gathered(self.reading(self.unit(step)), block));
         let gathered = gathered.into_iter().max()?;
         let whole =
             (0..2).all(|axis| self.geometry.inside(axis) == (0..self.geometry.output[axis]));
@@ -193,7 +206,7 @@ impl Conv2d {
         }
     }
 
-    /// Codes of the input from an output position to the next.
+    /// Bytes of the input from an output position to the next.
     fn step(&self) -> usize {
         self.geometry.stride[1] * self.geometry.input[2]
     }
@@ -202,16 +215,8 @@ impl Conv2d {
         if let Some(shape) = &self.tiles {
             return shape.scratch();
         }
-        match self.linear.finish {
-            Finish::Float(..) => {
-                let patch = self.depth.codes().checked_mul(LANES * 4)?;
-                patch.checked_add(self.outputs.min(COLUMNS) * LANES * 4)
-            }
-            _ => {
-                let [starts, patches, sums] = self.parts()?;
-                starts.checked_add(patches)?.checked_add(sums)
-            }
-        }
+        let [starts, patches, sums] = self.parts()?;
+        starts.checked_add(patches)?.checked_add(sums)
     }
 
     /// The kernel of a set that runs this.
@@ -219,7 +224,7 @@ impl Conv2d {
         if self.tiles.is_some() {
             return table.kernel("qs8", "winograd", winograd::SHAPE);
         }
-        let operator = match self.reading(table.panel.step) {
+        let operator = match self.reading(self.unit(table.panel.step)) {
             Reading::Rows { .. } if self.geometry.is_pointwise() => "gemm",
             _ => "igemm",
         };
@@ -228,8 +233,8 @@ impl Conv2d {
                 "f32",
                 operator,
                 Shape::Tile {
-                    rows: LANES,
-                    columns: 4,
+                    rows: table.rows_f32,
+                    columns: manifest::PANEL,
                     step: 1,
                 },
             ),
@@ -240,9 +245,8 @@ impl Conv2d {
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         match (self.linear.finish, &self.tiles) {
-            (Finish::Float(min, max), _) => self.run_float(memory, min, max),
             (Finish::Codes(codes), Some(shape)) => self.run_tiles(memory, shape, codes),
-            _ => self.run_integer(memory),
+            _ => self.run_products(memory),
         }
     }
 
@@ -259,54 +263,80 @@ impl Conv2d {
         convolve(&convolution, scratch, codes_mut(memory.output))
     }
 
-    fn run_integer(&self, memory: &mut Memory<'_>) -> Option<()> {
+    fn run_products(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = codes(memory.input(self.input)?);
         let [starts, patches, _] = self.parts()?;
         let (starts, rest) = memory.scratch.split_at_mut_checked(starts)?;
         let (patches, sums) = rest.split_at_mut_checked(patches)?;
         let (starts, patches) = (words_mut::<u32>(starts)?, codes_mut(patches));
         let sums = words_mut::<i32>(sums)?;
-        let kernels = memory.kernels.table();
-        let expanded = self.linear.expanded(memory.body, memory.constants)?;
-        let reading = self.reading(kernels.panel.step);
+        let (kernels, constants) = (memory.kernels.table(), (memory.body, memory.constants));
+        let reading = self.reading(self.unit(kernels.panel.step));
         let (runs, run) = reading.runs();
         let depth = self.depth.laid_out(kernels.panel.step, self.outputs);
-        let group_bytes = kernels.panel.count(self.outputs) * kernels.panel.bytes(depth);
         let filters = self.geometry.output[2];
         let block = self.block().max(1);
         for group in 0..self.groups {
-            let panels = expanded.get(group * group_bytes..)?;
             for first in (0..self.positions()).step_by(block) {
                 let count = block.min(self.positions() - first);
                 let starts = starts.get_mut(..count * runs)?;
                 self.place(reading, input, group, first..first + count, starts, patches)?;
-                let gemm = Gemm {
-                    sources: [input, patches],
+                let sources = [input, &*patches];
+                let at = first * filters + group * self.outputs;
+                let integer = |panels| Gemm {
+                    sources,
                     starts,
                     runs,
                     run,
                     panels,
                     columns: self.outputs,
                 };
-                let at = first * filters + group * self.outputs;
                 match self.linear.finish {
                     Finish::Codes(codes) => {
+                        let gemm = integer(self.panels(kernels.panel, constants, group)?);
                         let out = codes_mut(memory.output).get_mut(at..)?;
                         (kernels.gemm_i8)(&gemm, Out::Codes(codes, out, filters))?;
                     }
-                    Finish::IntegerToFloat(min, max) | Finish::Float(min, max) => {
+                    Finish::IntegerToFloat(min, max) => {
+                        let gemm = integer(self.panels(kernels.panel, constants, group)?);
                         (kernels.gemm_i8)(&gemm, Out::Sums(sums))?;
                         let out = words_mut::<f32>(memory.output)?.get_mut(at..)?;
                         let rows = out.chunks_mut(filters.max(1));
                         for (out, sums) in rows.zip(chunks(sums, self.outputs)?).take(count) {
-                            let multipliers = kernels.panel.multipliers(panels, depth);
+                            let multipliers = kernels.panel.multipliers(gemm.panels, depth);
                             finish_float(sums, multipliers, (min, max), out);
                         }
+                    }
+                    Finish::Float(min, max) => {
+                        let channels = group * self.outputs..(group + 1) * self.outputs;
+                        let gemm = GemmF32 {
+                            sources,
+                            starts,
+                            runs,
+                            run,
+                            constants: self.linear.floats(constants, channels, (min, max))?,
+                        };
+                        let out = words_mut::<f32>(memory.output)?.get_mut(at..)?;
+                        (kernels.gemm_f32)(&gemm, out, filters)?;
                     }
                 }
             }
         }
         Some(())
+    }
+
+    /// What an integer product of a group reads.
+    fn panels<'s>(
+        &self,
+        panel: Panel,
+        places: (&'s [u8], &'s [u8]),
+        group: usize,
+    ) -> Option<&'s [u8]> {
+        let depth = self.depth.laid_out(panel.step, self.outputs);
+        let bytes = panel.count(self.outputs) * panel.bytes(depth);
+        self.linear
+            .expanded(places.0, places.1)?
+            .get(group * bytes..)
     }
 
     /// Finds where the runs of some output positions begin, and puts those together that do not lie in the
@@ -501,118 +531,6 @@ impl Conv2d {
         Some(())
     }
 
-    fn run_float(&self, memory: &mut Memory<'_>, min: f32, max: f32) -> Option<()> {
-        let kernels = memory.kernels.table();
-        let input = words::<f32>(memory.input(self.input)?)?;
-        let weights = self.linear.float_weights(memory.body, memory.constants)?;
-        let vectors = self.linear.vectors(memory.constants)?;
-        let output = words_mut::<f32>(memory.output)?;
-        let scratch = words_mut::<f32>(memory.scratch)?;
-        let (patch, sums) = scratch.split_at_mut_checked(self.depth.codes() * LANES)?;
-        let filters = self.geometry.output[2];
-        let positions = self.positions();
-        for group in 0..self.groups {
-            let mut first = 0;
-            while first < positions {
-                // A lone position would leave all lanes but one idle.
-                let lanes = if positions - first == 1 { 1 } else { LANES };
-                let count = lanes.min(positions - first);
-                self.gather_lanes(input, group, first, count, lanes, patch)?;
-                for channel in (0..self.outputs).step_by(COLUMNS) {
-                    let columns = COLUMNS.min(self.outputs - channel);
-                    let channel = group * self.outputs + channel;
-                    let range =
-                        channel * self.depth.codes()..(channel + columns) * self.depth.codes();
-                    let weights = weights.range(range)?;
-                    self.product_f32(kernels, patch, weights, lanes, columns, sums)?;
-                    let range = channel..channel + columns;
-                    let bias = vectors.bias.get(range.clone())?;
-                    let scale = vectors.multiplier.get(range)?;
-                    for lane in 0..count {
-                        let at = (first + lane) * filters + channel;
-                        let out = output.get_mut(at..at + columns)?.iter_mut();
-                        let sums = sums.get(lane..)?.iter().step_by(lanes);
-                        let terms = sums.zip(bias).zip(scale);
-                        for (out, ((sum, bias), scale)) in out.zip(terms) {
-                            *out = clamp(sum * scale + bias, min, max);
-                        }
-                    }
-                }
-                first += count;
-            }
-        }
-        Some(())
-    }
-
-    fn product_f32(
-        &self,
-        kernels: &Table,
-        patch: &[f32],
-        weights: FloatWeights<'_>,
-        lanes: usize,
-        columns: usize,
-        sums: &mut [f32],
-    ) -> Option<()> {
-        if lanes == 1 {
-            let patch = patch.as_chunks().0.get(..self.depth.codes())?;
-            let sums = sums.as_chunks_mut().0.get_mut(..columns)?;
-            (kernels.product_f32_one)(patch, weights, sums)
-        } else {
-            let patch = patch.as_chunks().0.get(..self.depth.codes())?;
-            let sums = sums.as_chunks_mut().0.get_mut(..columns)?;
-            (kernels.product_f32)(patch, weights, sums)
-        }
-    }
-
-    /// Copies the patches of some output positions into columns, `lanes` apart.
-    fn gather_lanes(
-        &self,
-        input: &[f32],
-        group: usize,
-        first: usize,
-        count: usize,
-        lanes: usize,
-        patch: &mut [f32],
-    ) -> Option<()> {
-        let patches = chunks_mut(patch, self.inputs * lanes)?;
-        for (patch, tap) in patches.zip(self.geometry.window_taps()) {
-            let mut sources: [&[f32]; LANES] = [&[]; LANES];
-            for (lane, source) in sources.iter_mut().enumerate().take(count) {
-                *source = self.tap(input, group, first + lane, tap)?;
-            }
-            match patch.as_chunks_mut::<LANES>() {
-                (patch, []) if lanes == LANES => interleave(&sources, patch),
-                _ => {
-                    patch.fill(0.0);
-                    for (lane, source) in sources.iter().enumerate().take(lanes) {
-                        let column = patch.get_mut(lane..)?.iter_mut().step_by(lanes);
-                        column.zip(*source).for_each(|(to, from)| *to = *from);
-                    }
-                }
-            }
-        }
-        Some(())
-    }
-
-    /// The channels under a tap at an output position; none in the padding.
-    fn tap<'s>(
-        &self,
-        input: &'s [f32],
-        group: usize,
-        position: usize,
-        tap: [usize; 2],
-    ) -> Option<&'s [f32]> {
-        let geometry = &self.geometry;
-        let (y, x) = row_and_column(position, geometry.output[1])?;
-        match geometry.pixel(geometry.origins([y, x]), tap) {
-            Some(pixel) => {
-                let at = pixel * geometry.input[2] + group * self.inputs;
-                input.get(at..at + self.inputs)
-            }
-            None => Some(&[]),
-        }
-    }
-
     /// A convolution that is a fully connected layer over the channels.
     pub(crate) fn pointwise(cx: &Context<'_, '_>, linear: manifest::Linear) -> Checked<Self> {
         let window = Window {
@@ -638,14 +556,5 @@ fn depth(geometry: &Geometry, groups: usize, inputs: usize) -> Depth {
             rows: 1,
             row: geometry.window() * inputs,
         },
-    }
-}
-
-/// `patch[c][lane] = sources[lane][c]`, 0 where a source is empty.
-fn interleave(sources: &[&[f32]; LANES], patch: &mut [[f32; LANES]]) {
-    for (c, lanes) in patch.iter_mut().enumerate() {
-        for (to, source) in lanes.iter_mut().zip(sources) {
-            *to = source.get(c).copied().unwrap_or(0.0);
-        }
     }
 }

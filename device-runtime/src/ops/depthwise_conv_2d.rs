@@ -4,10 +4,11 @@
 use super::bounds::{chunks, chunks_mut};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
-use super::{Checked, Context, Memory, Region, codes, codes_mut, words, words_mut};
-use crate::kernels::{Depthwise, Depthwise3x3, GATHERED, KernelName, Out, Shape, Table};
+use super::{Checked, Context, Memory, Region, codes, codes_mut, words_mut};
+use crate::kernels::{
+    Depthwise, Depthwise3x3, DepthwiseF32, GATHERED, KernelName, Out, Shape, Table,
+};
 use crate::plan;
-use crate::quantize::clamp;
 use core::ops::Range;
 use edgeprune_format::manifest::{self, Window};
 
@@ -21,6 +22,8 @@ pub(crate) struct DepthwiseConv2d {
     pub(crate) linear: Linear,
     geometry: Geometry,
     input: Region,
+    /// Bytes of an input.
+    element: usize,
     zero_point: i8,
 }
 
@@ -43,6 +46,7 @@ impl DepthwiseConv2d {
             linear: Linear::prepare(cx, linear, operands, shape, Layout::Columns, channels)?,
             geometry,
             input: input.region,
+            element: input.element.size(),
             zero_point: input.element.zero_point(),
         })
     }
@@ -58,6 +62,11 @@ impl DepthwiseConv2d {
             1 => geometry.stride[1].min(geometry.kernel[1]),
             _ => geometry.kernel[1],
         }
+    }
+
+    /// Bytes of an input pixel.
+    fn pixel(&self) -> usize {
+        self.channels() * self.element
     }
 
     /// Most segments of a row along which taps move together: one, and a position each at the edges.
@@ -78,19 +87,18 @@ impl DepthwiseConv2d {
         Some([plan::aligned(counts)?, plan::aligned(starts)?])
     }
 
-    /// Bytes of the zero points that taps in the padding read, as many as positions of a row reach and as a row of the input.
+    /// Bytes of the zeros that taps in the padding read, as many as positions of a row reach and as a row of the input.
     fn zeros(&self) -> Option<usize> {
         let steps = (self.geometry.output[1] - 1).checked_mul(self.geometry.stride[1])?;
         let columns = steps.checked_add(1)?.max(self.geometry.input[1]);
-        plan::aligned(columns.checked_mul(self.channels())?)
+        plan::aligned(columns.checked_mul(self.pixel())?)
     }
 
     pub(crate) fn scratch(&self) -> Option<usize> {
         let [counts, starts] = self.starts()?;
         let places = counts.checked_add(starts)?.checked_add(self.zeros()?)?;
         match self.linear.finish {
-            Finish::Float(..) => Some(0),
-            Finish::Codes(_) => Some(places),
+            Finish::Codes(_) | Finish::Float(..) => Some(places),
             Finish::IntegerToFloat(..) => {
                 let sums = self.geometry.output[1].checked_mul(self.channels())?;
                 places.checked_add(sums.checked_mul(4 * self.rows())?)
@@ -109,13 +117,6 @@ impl DepthwiseConv2d {
     }
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
-        match self.linear.finish {
-            Finish::Float(min, max) => self.run_float(memory, min, max),
-            _ => self.run_integer(memory),
-        }
-    }
-
-    fn run_integer(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = codes(memory.input(self.input)?);
         let [counts, starts] = self.starts()?;
         let (counts, rest) = memory.scratch.split_at_mut_checked(counts)?;
@@ -125,44 +126,61 @@ impl DepthwiseConv2d {
         let (counts, starts) = (words_mut::<u32>(counts)?, words_mut::<u32>(starts)?);
         zeros.fill(self.zero_point);
         let kernels = memory.kernels.table();
-        let expanded = self.linear.expanded(memory.body, memory.constants)?;
         let channels = self.channels();
         if let (Some(kernel), Finish::Codes(range)) = (kernels.depthwise_3x3, self.linear.finish)
             && self.is_3x3()
             && channels >= MIN_CHANNELS
         {
+            let expanded = self.linear.expanded(memory.body, memory.constants)?;
             let depthwise = self.depthwise_3x3(input, zeros, expanded);
             return kernel(&depthwise, range, codes_mut(memory.output));
         }
         let row_len = self.geometry.output[1] * channels;
+        let (sources, step) = ([input, &*zeros], self.geometry.stride[1] * self.pixel());
         let height = self.geometry.output[0];
         for first in (0..height).step_by(self.rows().max(1)) {
             let rows = first..height.min(first + self.rows());
-            let row_segments = self.segments_of(rows.clone(), starts, counts)?;
-            let segments = row_segments * rows.len();
-            let depthwise = Depthwise {
-                sources: [input, zeros],
-                starts: starts.get(..segments * self.geometry.window())?,
-                counts: counts.get(..segments)?,
-                row: row_segments,
+            let row = self.segments_of(rows.clone(), starts, counts)?;
+            let segments = row * rows.len();
+            let starts = starts.get(..segments * self.geometry.window())?;
+            let counts = counts.get(..segments)?;
+            let integer = |constants| Depthwise {
+                sources,
+                starts,
+                counts,
+                row,
                 columns: self.geometry.kernel[1],
                 advance: self.advance(),
-                step: self.geometry.stride[1] * channels,
+                step,
                 channels,
-                constants: expanded,
+                constants,
             };
             let out = rows.start * row_len..rows.end * row_len;
             match self.linear.finish {
                 Finish::Codes(range) => {
+                    let depthwise = integer(self.linear.expanded(memory.body, memory.constants)?);
                     let out = codes_mut(memory.output).get_mut(out)?;
                     (kernels.depthwise_i8)(&depthwise, Out::Codes(range, out, channels))?;
                 }
-                Finish::IntegerToFloat(min, max) | Finish::Float(min, max) => {
+                Finish::IntegerToFloat(min, max) => {
+                    let depthwise = integer(self.linear.expanded(memory.body, memory.constants)?);
                     (kernels.depthwise_i8)(&depthwise, Out::Sums(sums))?;
                     let out = words_mut::<f32>(memory.output)?.get_mut(out)?;
                     for (out, sums) in chunks_mut(out, channels)?.zip(chunks(sums, channels)?) {
                         finish_float(sums, depthwise.multipliers(), (min, max), out);
                     }
+                }
+                Finish::Float(min, max) => {
+                    let floats = (memory.body, memory.constants);
+                    let depthwise = DepthwiseF32 {
+                        sources,
+                        starts,
+                        counts,
+                        step,
+                        constants: self.linear.floats(floats, 0..channels, (min, max))?,
+                    };
+                    let out = words_mut::<f32>(memory.output)?.get_mut(out)?;
+                    (kernels.depthwise_f32)(&depthwise, out)?;
                 }
             }
         }
@@ -234,7 +252,7 @@ impl DepthwiseConv2d {
             let origin = geometry.origins([row, column]);
             for (start, tap) in starts.iter_mut().zip(geometry.window_taps()) {
                 *start = match geometry.pixel(origin, tap) {
-                    Some(pixel) => (pixel * self.channels()) as u32,
+                    Some(pixel) => (pixel * self.pixel()) as u32,
                     None => GATHERED,
                 };
             }
@@ -242,24 +260,5 @@ impl DepthwiseConv2d {
             number += 1;
         }
         Some(number)
-    }
-
-    fn run_float(&self, memory: &mut Memory<'_>, min: f32, max: f32) -> Option<()> {
-        let kernels = memory.kernels.table();
-        let input = words::<f32>(memory.input(self.input)?)?;
-        let weights = self.linear.float_weights(memory.body, memory.constants)?;
-        let vectors = self.linear.vectors(memory.constants)?;
-        let output = words_mut::<f32>(memory.output)?;
-        let channels = self.geometry.output[2];
-        for (position, out) in chunks_mut(output, channels)?.enumerate() {
-            let taps = self.geometry.taps_at(input, position)?;
-            out.fill(0.0);
-            (kernels.depthwise_f32)(&taps, weights, out)?;
-            let vectors = vectors.bias.iter().zip(vectors.multiplier);
-            for (out, (bias, scale)) in out.iter_mut().zip(vectors) {
-                *out = clamp(*out * scale + bias, min, max);
-            }
-        }
-        Some(())
     }
 }

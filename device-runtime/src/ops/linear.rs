@@ -3,19 +3,22 @@
 //! An integer layer computes `acc = sum(code * weight) + bias'`, where the expanded bias
 //! `bias' = bias - zero_point * sum(weight)` (clamped to +-2^30) makes padding taps that read the
 //! zero point count as zero. Then `requantize(acc, (input * weight) / output)`, or, for an `F32` output, `f32(acc) * (input * weight)` and the activation. A float layer computes
-//! `sum(x * w) * weight_scale + bias` and the activation, the sum in order of `kh, kw, ic` from
-//! 0, one multiplication and one addition each; the scale is 1 for `F32` weights.
+//! `fma(sum, weight_scale, bias)` and the activation, the sum `s = fma(x, w, s)` in order of `kh, kw, ic` from
+//! 0; the scale is 1 for `F32` weights. Each fused multiply-add rounds once.
 //!
 //! An integer layer's constants lie in panels, which a session writes into the arena, or reads where they lie if
 //! the package has them as its kernels want them.
 
 use super::{Activation, Checked, Context, Element, Expansion, Fault, OUTSIDE, Place, Region};
-use super::{blob, codes, constant_place, valid_scale, words, words_mut};
-use crate::kernels::{Depth, FloatWeights, MAX_STEP, Panel, winograd};
+use super::{blob, codes, codes_mut, constant_place, valid_scale, words, words_mut};
+use crate::kernels::{Depth, FloatWeights, Floats, MAX_STEP, Panel, winograd};
 use crate::plan::aligned;
 use crate::quantize::{Codes, bf16, clamp, multiplier};
+use core::ops::Range;
 use edgeprune_format::ALIGNMENT;
-use edgeprune_format::manifest::{self, DType, Encoding, Quantization, Tensor, TensorId};
+use edgeprune_format::manifest::{
+    self, DType, Encoding, Quantization, Tensor, TensorId, in_panels,
+};
 
 /// Bound of an expanded bias.
 const MAX_BIAS: i64 = 1 << 30;
@@ -66,7 +69,7 @@ pub(crate) struct Linear {
     output: Element,
     pub(crate) finish: Finish,
     /// What kernels read: for an integer layer its constants in the set's layout, none if the package has them so;
-    /// for a float layer biases, multipliers and, where they are entropy-coded, weights.
+    /// for a float layer biases, multipliers and, where they are codes, weights; floats are read in place.
     expanded: Region,
 }
 
@@ -127,12 +130,6 @@ enum Scales {
     F32(Region),
 }
 
-/// Biases and multipliers of a float layer, one of each per output channel.
-pub(crate) struct Vectors<'s> {
-    pub(crate) bias: &'s [f32],
-    pub(crate) multiplier: &'s [f32],
-}
-
 impl Linear {
     /// Checks the constants of a layer with weights of `shape`, one output channel for each of
     /// `channels`.
@@ -180,7 +177,9 @@ impl Linear {
             (Finish::Float(..), Source::Panels(..)) => {
                 return Err("panels of a layer in single precision");
             }
-            (Finish::Float(..), Source::Elements(place)) => float_constants(place, channels, depth),
+            (Finish::Float(..), Source::Elements(_)) => {
+                float_constants(weights.dtype, channels, depth)
+            }
             (_, Source::Elements(_)) => match layout {
                 Layout::Tiles { inputs } => winograd::constants(inputs, channels),
                 _ => wanted.bytes(),
@@ -437,9 +436,38 @@ impl Linear {
             .ok_or(OUTSIDE)?;
             *multiplier = self.multiplier(self.scale(body, channel).ok_or(OUTSIDE)?);
         }
-        match self.weights {
-            Source::Elements(place @ Place::Coded(_)) => place.copy(self.id, body, weights),
+        match (self.weight_dtype, self.weights) {
+            (DType::I8, Source::Elements(place)) => {
+                self.place_float_codes(place, body, codes_mut(weights))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Writes each code to its place among those that float kernels read.
+    fn place_float_codes(&self, place: Place, body: &[u8], own: &mut [i8]) -> Expansion {
+        let (depth, elements) = (self.depth, self.channels * self.depth);
+        let group = match self.layout {
+            Layout::Rows { groups, .. } => Some(self.channels / groups.max(1)),
+            Layout::Columns | Layout::Tiles { .. } => None,
+        };
+        let (mut at, mut inside) = (0, true);
+        place.read(self.id, elements, body, |codes| {
+            for &code in codes {
+                let place = match group {
+                    Some(group) => in_panels(at / depth, at % depth, depth, group),
+                    None => at,
+                };
+                match own.get_mut(place) {
+                    Some(own) => *own = code,
+                    None => inside = false,
+                }
+                at += 1;
+            }
+        })?;
+        match inside {
+            true => Ok(()),
+            false => Err("constants outside the arena".into()),
         }
     }
 
@@ -465,39 +493,37 @@ impl Linear {
         }
     }
 
-    /// The weights of a float layer.
-    pub(crate) fn float_weights<'s>(
+    /// What a float layer's kernels read for some output channels, clamped to `bounds`.
+    pub(crate) fn floats<'s>(
         &self,
-        body: &'s [u8],
-        constants: &'s [u8],
-    ) -> Option<FloatWeights<'s>> {
-        let bytes = match self.weights {
-            Source::Elements(Place::Raw(region)) => region.of(body)?,
-            _ => self.expanded.of(constants)?.get(self.vectors_bytes()..)?,
+        (body, constants): (&'s [u8], &'s [u8]),
+        channels: Range<usize>,
+        bounds: (f32, f32),
+    ) -> Option<Floats<'s>> {
+        let expanded = self.expanded.of(constants)?;
+        let (vectors, placed) = expanded.split_at_checked(self.vectors_bytes())?;
+        let weights = match (self.weight_dtype, self.weights) {
+            (DType::F32, Source::Elements(Place::Raw(region))) => {
+                FloatWeights::Floats(region.of(body)?.as_chunks().0)
+            }
+            _ => FloatWeights::Codes(codes(placed)),
         };
-        Some(match self.weight_dtype {
-            DType::I8 => FloatWeights::Codes(codes(bytes)),
-            _ => FloatWeights::Floats(bytes.as_chunks().0),
-        })
-    }
-
-    /// Biases and multipliers of a float layer.
-    pub(crate) fn vectors<'s>(&self, constants: &'s [u8]) -> Option<Vectors<'s>> {
-        let vectors = self.expanded.of(constants)?.get(..self.vectors_bytes())?;
         let (bias, multiplier) = vectors.split_at_checked(self.vectors_bytes() / 2)?;
-        Some(Vectors {
-            bias: words(bias)?.get(..self.channels)?,
-            multiplier: words(multiplier)?.get(..self.channels)?,
+        Some(Floats {
+            weights: weights.range(channels.start * self.depth..channels.end * self.depth)?,
+            bias: words(bias)?.get(channels.clone())?,
+            multiplier: words(multiplier)?.get(channels)?,
+            bounds,
         })
     }
 }
 
-/// Bytes of biases and multipliers, and of entropy-coded weights.
-fn float_constants(weights: Place, channels: usize, depth: usize) -> Option<usize> {
+/// Bytes of biases and multipliers, and of weights that are codes.
+fn float_constants(weights: DType, channels: usize, depth: usize) -> Option<usize> {
     let vectors = aligned(4 * channels)?.checked_mul(2)?;
     match weights {
-        Place::Raw(_) => Some(vectors),
-        Place::Coded(_) => vectors.checked_add(channels * depth),
+        DType::I8 => vectors.checked_add(channels * depth),
+        _ => Some(vectors),
     }
 }
 
@@ -682,7 +708,7 @@ fn place_steps<const STEP: usize>(
             return Some(());
         }
         let to = own.get_mut(panel.code(column, k)..)?;
-        super::codes_mut(to.get_mut(..codes.len())?).copy_from_slice(codes);
+        codes_mut(to.get_mut(..codes.len())?).copy_from_slice(codes);
         Some(())
     };
     // up to the next whole step, whole steps, and what is left
@@ -693,7 +719,7 @@ fn place_steps<const STEP: usize>(
     if !whole.is_empty() {
         let places = own.get_mut(panel.code(column, k)..)?;
         for (to, codes) in places.chunks_mut(panel.columns * STEP).zip(whole) {
-            *super::codes_mut(to).first_chunk_mut()? = *codes;
+            *codes_mut(to).first_chunk_mut()? = *codes;
         }
     }
     copy(own, k + whole.len() * STEP, left)
@@ -702,7 +728,7 @@ fn place_steps<const STEP: usize>(
 /// Places codes of taps, the first of which is number `at` of all.
 fn place_columns(channels: usize, at: usize, codes: &[i8], own: &mut [u8]) -> Option<()> {
     let to = own.get_mut(8 * channels + at..)?.get_mut(..codes.len())?;
-    super::codes_mut(to).copy_from_slice(codes);
+    codes_mut(to).copy_from_slice(codes);
     for (i, &code) in codes.iter().enumerate() {
         add_to(own, 4 * ((at + i) % channels), i32::from(code))?;
     }

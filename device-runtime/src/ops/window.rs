@@ -131,7 +131,6 @@ impl Geometry {
             dilation: self.dilation,
             rows: self.taps(0, origin[0]),
             columns: self.taps(1, origin[1]),
-            window_width: self.kernel[1],
         })
     }
 

@@ -3,8 +3,8 @@
 
 use edgeprune_format::encode::Writer;
 use edgeprune_format::manifest::{
-    Activation, Arena, Calibration, Counts, DType, Head, Input, Layout, Linear, Node, Op, Output,
-    Quantization, Shape, Storage, TensorId,
+    self, Activation, Arena, Calibration, Counts, DType, Head, Input, Layout, Linear, Node, Op,
+    Output, Quantization, Shape, Storage, TensorId,
 };
 use edgeprune_format::{Container, Manifest};
 use edgeprune_runtime::{
@@ -110,6 +110,21 @@ impl Network {
         self.writer
             .constant(DType::F32, shape, none, &bytes)
             .unwrap()
+    }
+
+    /// Weights of a convolution, `[channel][depth]`, with `group` channels in each group.
+    pub(crate) fn constant_panels(
+        &mut self,
+        shape: Shape,
+        group: usize,
+        floats: &[f32],
+    ) -> TensorId {
+        let depth = shape[1..].iter().product::<u32>() as usize;
+        let mut placed = vec![0.0; floats.len()];
+        for (i, &value) in floats.iter().enumerate() {
+            placed[manifest::in_panels(i / depth, i % depth, depth, group)] = value;
+        }
+        self.constant_floats(shape, &placed)
     }
 
     pub(crate) fn constant_words(&mut self, words: &[i32]) -> TensorId {

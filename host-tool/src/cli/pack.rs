@@ -7,7 +7,7 @@ use super::output::{self, human_bytes, note, table};
 use super::size;
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::{Graph, Port};
-use crate::pack::{Goal, Packed, pack};
+use crate::pack::{Goal, Packed, pack, pack_float};
 use crate::progress::Progress;
 use crate::prune::{Criterion, Pattern, Pruning, Schedule, Scope};
 use crate::report::describe::Description;
@@ -74,6 +74,10 @@ pub(super) struct Args {
     /// model with the model's name, if there is one.
     #[arg(long, value_name = "TOML")]
     input_spec: Option<PathBuf>,
+    /// Quantize nothing: every layer runs in f32, with the weights of the model. Takes four times the space of int8,
+    /// and more time; for networks that int8 does not serve, and to compare with.
+    #[arg(long, conflicts_with_all = ["max_size", "max_drop", "sparsity", "pattern", "calib", "in_place"])]
+    float: bool,
     /// The package to write [default: the model's name with .epk, in the current folder].
     #[arg(short, long, value_name = "MODEL.epk")]
     output: Option<PathBuf>,
@@ -104,6 +108,10 @@ impl Args {
         self.check_eval()?;
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
         let graph = import::load(&self.model)?;
+        if self.float {
+            let packed = pack_float(&graph, spec.as_ref())?;
+            return self.finish(&packed, None, "not quantized");
+        }
         let evaluation = self.eval.open(spec.as_ref(), &graph.inputs)?;
         let calibration = self.samples(spec.as_ref(), &graph.inputs)?;
         let samples = Samples {
@@ -113,14 +121,24 @@ impl Args {
             cache: &self.cache.open(),
         };
         let (packed, loss) = self.pack(&graph, pruning, samples)?;
-        let path = self.output.unwrap_or_else(|| default_output(&self.model));
+        let calibrated = match calibration.is_synthetic() {
+            true => "not calibrated".to_owned(),
+            false => format!("calibrated on {} samples", calibration.len()),
+        };
+        self.finish(&packed, loss, &calibrated)
+    }
+
+    /// Writes the package and says what it is.
+    fn finish(&self, packed: &Packed, loss: Option<Loss>, calibrated: &str) -> Result<(), Error> {
+        let path = self.output.clone();
+        let path = path.unwrap_or_else(|| default_output(&self.model));
         output::write_file(&path, &packed.bytes)?;
-        let mut record = record(&path, &packed)?;
+        let mut record = record(&path, packed)?;
         record.loss = loss;
         if self.json {
             return output::print_json(&record);
         }
-        output::print(&text(&record, &calibration))
+        output::print(&text(&record, calibrated))
     }
 
     fn pack(
@@ -209,7 +227,7 @@ pub(super) fn record(path: &Path, packed: &Packed) -> Result<Pack, Error> {
     Ok(record)
 }
 
-fn text(record: &Pack, samples: &Dataset) -> String {
+fn text(record: &Pack, calibrated: &str) -> String {
     let rows: Vec<Vec<String>> = record
         .layers
         .iter()
@@ -224,11 +242,6 @@ fn text(record: &Pack, samples: &Dataset) -> String {
         })
         .collect();
     let source = record.source_bytes.unwrap_or(0).max(1);
-    let calibrated = if samples.is_synthetic() {
-        "not calibrated".to_owned()
-    } else {
-        format!("calibrated on {} samples", samples.len())
-    };
     format!(
         "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
          {:.1} % of weights are not zero, {} channels removed, {calibrated}\n\

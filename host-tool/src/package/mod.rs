@@ -7,12 +7,12 @@ pub use memory::arena_lower_bound;
 
 use crate::Error;
 use crate::dataset::InputSpec;
-use crate::graph::{Op, Port};
-use crate::quantize::{QuantizedGraph, QuantizedLinear};
+use crate::graph::{self, Op, Port};
+use crate::quantize::{LayerShape, QuantizedGraph, QuantizedLinear};
 use edgeprune_format::encode::{EncodeError, Writer};
 use edgeprune_format::manifest::{
     Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK, Node,
-    Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind,
+    Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, in_panels,
 };
 use edgeprune_format::{ALIGNMENT, Container, Manifest};
 use edgeprune_runtime::KernelLayout;
@@ -233,8 +233,15 @@ impl<'a> Package<'a> {
 
     fn linear(&mut self, number: usize, step: &Step, index: usize) -> Result<Linear, EncodeError> {
         let op = &self.quantized.graph.nodes[index].op;
-        let (Some(source), Some(layer)) = (op.linear(), &self.quantized.layers[index]) else {
+        let Some(source) = op.linear() else {
             return Err(EncodeError::Record);
+        };
+        let Some(layer) = &self.quantized.layers[index] else {
+            return Ok(Linear {
+                weights: self.float_weights(op, source)?,
+                bias: self.floats(&source.bias)?,
+                activation: source.activation,
+            });
         };
         let shape = source.shape.map(|d| d as u32);
         if let Some((encoding, panels)) = self.panels(number)? {
@@ -285,6 +292,34 @@ impl<'a> Package<'a> {
         }
     }
 
+    /// Weights that are not quantized, in the order in which kernels read them.
+    fn float_weights(&mut self, op: &Op, source: &graph::Linear) -> Result<TensorId, EncodeError> {
+        let shape = LayerShape::of(op).ok_or(EncodeError::Record)?;
+        let mut bytes = vec![0; 4 * source.weights.len()];
+        for (index, weight) in source.weights.iter().enumerate() {
+            let place = match shape.depthwise {
+                true => index,
+                false => in_panels(index / shape.k, index % shape.k, shape.k, shape.rows),
+            };
+            bytes[4 * place..4 * place + 4].copy_from_slice(&weight.to_le_bytes());
+        }
+        let dimensions = source.shape.map(|d| d as u32);
+        self.writer
+            .constant(DType::F32, dimensions, Quantization::None, &bytes)
+    }
+
+    /// A vector of floats, if they are not all zero.
+    fn floats(&mut self, values: &[f32]) -> Result<Option<TensorId>, EncodeError> {
+        if values.iter().all(|&value| value == 0.0) {
+            return Ok(None);
+        }
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let shape = vector(values.len());
+        self.writer
+            .constant(DType::F32, shape, Quantization::None, &bytes)
+            .map(Some)
+    }
+
     fn weight_quantization(
         &mut self,
         layer: &QuantizedLinear,
@@ -314,21 +349,13 @@ impl<'a> Package<'a> {
         step: &Step,
         layer: &QuantizedLinear,
     ) -> Result<Option<TensorId>, EncodeError> {
+        let Some(input) = self.lowered.activations[step.inputs[0]].quantization else {
+            return self.floats(&layer.bias);
+        };
         if layer.bias.iter().all(|&bias| bias == 0.0) {
             return Ok(None);
         }
         let shape = vector(layer.bias.len());
-        let Some(input) = self.lowered.activations[step.inputs[0]].quantization else {
-            let bytes: Vec<u8> = layer
-                .bias
-                .iter()
-                .flat_map(|bias| bias.to_le_bytes())
-                .collect();
-            return self
-                .writer
-                .constant(DType::F32, shape, Quantization::None, &bytes)
-                .map(Some);
-        };
         let codes: Vec<i32> = layer
             .bias
             .iter()

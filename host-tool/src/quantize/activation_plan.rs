@@ -6,9 +6,12 @@ use crate::graph::{Graph, Op, TensorId, evaluate};
 use crate::plan::sensitivity::relative_error;
 use rayon::prelude::*;
 
-/// Codes that are noisier than this, for a layer that reads them, are not used: the activation
-/// stays `f32`.
+/// Codes that are noisier than this, for a layer that reads them, are not used, unless the network's output shows
+/// little of it: the activation stays `f32`.
 pub const LEAST_SQNR_DB: f64 = 10.0;
+/// Relative error of the network's output that is too small to run layers in `f32` for: a hundredth of the variance between
+/// the outputs' values. A layer may drown in the noise of its codes where what it adds counts for nothing further on.
+const SMALL_ERROR: f64 = 0.01;
 
 /// Norms of the error that ranges are chosen by. Which is best differs between networks: long tails
 /// are noise to some and decide in others.
@@ -27,21 +30,38 @@ pub struct ActivationPlan {
 
 impl ActivationPlan {
     /// Of several ways to choose the ranges, the one that changes the network's output least on
-    /// `samples`.
+    /// `samples`; one that has codes everywhere, if with it the output changes little.
     pub fn new(graph: &Graph, statistics: &Statistics, samples: &[Vec<Vec<f32>>]) -> Self {
         let groups = Groups::new(graph, statistics);
         let samples = &samples[..samples.len().min(TRIAL_SAMPLES)];
         let plans = NORMS.map(|norm| groups.plan(graph, statistics, norm));
-        let errors = output_errors(graph, &plans, samples);
-        let plans = plans.into_iter().zip(errors);
-        let plans = plans.map(|(activations, error)| Self { activations, error });
-        plans
-            .min_by(|a, b| a.error.total_cmp(&b.error))
-            .unwrap_or_else(|| Self {
-                activations: vec![None; graph.tensors.len()],
-                error: 0.0,
-            })
+        let best = |plans: &[Vec<_>]| {
+            let errors = output_errors(graph, plans, samples);
+            let plans = plans.iter().cloned().zip(errors);
+            let plans = plans.map(|(activations, error)| Self { activations, error });
+            plans.min_by(|a, b| a.error.total_cmp(&b.error))
+        };
+        let with = |least_db| plans.each_ref().map(|plan| at_least(plan, least_db));
+        let (some, all) = (with(LEAST_SQNR_DB), with(f64::NEG_INFINITY));
+        let differ = some != all;
+        let all = best(&all).filter(|all| !differ || all.error < SMALL_ERROR);
+        all.or_else(|| best(&some)).unwrap_or_else(|| Self {
+            activations: vec![None; graph.tensors.len()],
+            error: 0.0,
+        })
     }
+}
+
+/// The quantizations that leave the layers which read them this signal-to-noise ratio.
+fn at_least(
+    plan: &[Option<(ActivationQuantization, f64)>],
+    least_db: f64,
+) -> Vec<Option<ActivationQuantization>> {
+    let chosen = plan.iter().map(|chosen| {
+        let (quantization, db) = (*chosen)?;
+        (db >= least_db).then_some(quantization)
+    });
+    chosen.collect()
 }
 
 /// Mean relative error of the network's output under each plan, weights kept dense.
@@ -126,12 +146,13 @@ impl Groups {
         Self { roots, histograms }
     }
 
+    /// Each activation's quantization, and the least signal-to-noise ratio that it leaves a layer.
     fn plan(
         &self,
         graph: &Graph,
         statistics: &Statistics,
         norm: f64,
-    ) -> Vec<Option<ActivationQuantization>> {
+    ) -> Vec<Option<(ActivationQuantization, f64)>> {
         let roots = &self.roots;
         let chosen: Vec<_> = (0..graph.tensors.len())
             .into_par_iter()
@@ -141,7 +162,7 @@ impl Groups {
                 let chosen =
                     quantized.then(|| ActivationQuantization::least_error(histogram, norm))?;
                 let db = worst_sqnr_db(graph, statistics, roots, root, chosen.noise(histogram));
-                (db >= LEAST_SQNR_DB).then_some(chosen)
+                Some((chosen, db))
             })
             .collect();
         roots.iter().map(|&root| chosen[root]).collect()

@@ -16,7 +16,7 @@ pub struct QuantizedGraph {
     pub graph: Graph,
     /// Per tensor: its quantization, `None` for `f32`.
     pub activations: Vec<Option<ActivationQuantization>>,
-    /// Per node with weights: its codes.
+    /// Per node with weights: its codes, `None` for `f32`.
     pub layers: Vec<Option<QuantizedLinear>>,
 }
 

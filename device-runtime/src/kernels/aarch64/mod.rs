@@ -1,10 +1,11 @@
-//! Integer kernels for 64-bit ARM: for its baseline (NEON), for cores with the dot product extension
+//! Kernels for 64-bit ARM: for its baseline (NEON), for cores with the dot product extension
 //! (Cortex-A55, A75 and later), and for those with matrix multiplication (Cortex-A510, A715 and later). Everything else in [`portable`] is compiled for NEON already.
 
 mod add;
 mod columns;
 mod depthwise;
 mod dotprod;
+mod float;
 mod i8mm;
 mod neon;
 mod requantize;
@@ -20,6 +21,9 @@ pub(super) static NEON: Table = Table {
     rows: <neon::Neon as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<neon::Neon, neon::Neon>(gemm, out),
     depthwise_i8: depthwise::depthwise_i8,
+    rows_f32: 4,
+    gemm_f32: float::gemm_f32,
+    depthwise_f32: float::depthwise_f32,
     add_i8: add::add_i8,
     winograd_i8: Some(winograd::convolve),
     ..portable::TABLE

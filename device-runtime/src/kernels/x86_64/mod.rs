@@ -1,24 +1,27 @@
-//! The portable bodies, compiled for AVX2 and for AVX-512 with VNNI, and their integer matrix
-//! products. For the host, which scores packages with the runtime itself.
+//! The portable bodies, compiled for AVX2 with FMA and for AVX-512 with VNNI, and their products. For the host, which scores packages with the runtime itself.
 
 mod avx2;
 mod avx512;
 mod depthwise;
+mod float;
 mod vector;
 mod windows;
 
-use super::portable;
 use super::tile::{Tile, gemm_i8};
-use super::{BinaryCodes, Depthwise, FloatWeights, Gemm, LANES, Out, Table, Taps};
+use super::{BinaryCodes, Depthwise, DepthwiseF32, Gemm, GemmF32, Out, Table, Taps};
+use super::{float as floats, portable};
+use core::arch::x86_64::{__m256, __m512};
 
 /// The AVX2 kernels, if this processor can run them.
 pub(super) fn avx2() -> Option<&'static Table> {
-    std::is_x86_feature_detected!("avx2").then_some(&AVX2)
+    let all = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+    all.then_some(&AVX2)
 }
 
 /// The AVX-512 kernels, if this processor can run them.
 pub(super) fn avx512() -> Option<&'static Table> {
     let all = std::is_x86_feature_detected!("avx2")
+        && std::is_x86_feature_detected!("fma")
         && std::is_x86_feature_detected!("avx512f")
         && std::is_x86_feature_detected!("avx512bw")
         && std::is_x86_feature_detected!("avx512dq")
@@ -30,7 +33,7 @@ pub(super) fn avx512() -> Option<&'static Table> {
 /// A table of bodies compiled for some features, behind functions that are safe to call because
 /// only a checked constructor gives the table out.
 macro_rules! set {
-    ($table:ident, $name:literal, $features:literal, $tile:ty, $last:ty, $depthwise:path) => {
+    ($table:ident, $name:literal, $features:literal, $tile:ty, $last:ty, $depthwise:path, $floats:ty, $panel:literal, $lone:literal, $held:literal) => {
         static $table: Table = {
             set! { @ $features
                 fn gemm(product: &Gemm<'_>, out: Out<'_>) -> Option<()> {
@@ -39,11 +42,11 @@ macro_rules! set {
                 fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
                     $depthwise(depthwise, out)
                 }
-                fn product_f32(patch: &[[f32; LANES]], weights: FloatWeights<'_>, acc: &mut [[f32; LANES]]) -> Option<()> {
-                    portable::product_f32::<LANES, 4>(patch, weights, acc)
+                fn gemm_f32(gemm: &GemmF32<'_>, out: &mut [f32], stride: usize) -> Option<()> {
+                    floats::gemm_f32::<$floats, $panel, $lone>(gemm, out, stride)
                 }
-                fn depthwise_f32(taps: &Taps<'_, f32>, weights: FloatWeights<'_>, acc: &mut [f32]) -> Option<()> {
-                    portable::depthwise_f32(taps, weights, acc)
+                fn depthwise_f32(depthwise: &DepthwiseF32<'_>, out: &mut [f32]) -> Option<()> {
+                    floats::depthwise_f32::<$floats, 1, $held>(depthwise, out)
                 }
                 fn max_i8(taps: &Taps<'_, i8>, out: &mut [i8]) -> Option<()> {
                     portable::max_i8(taps, out)
@@ -69,8 +72,8 @@ macro_rules! set {
                 depthwise_i8,
                 depthwise_3x3: None,
                 winograd_i8: None,
-                product_f32,
-                product_f32_one: portable::product_f32_one,
+                rows_f32: if $panel == 1 { 8 } else { 4 },
+                gemm_f32,
                 depthwise_f32,
                 max_i8,
                 max_f32,
@@ -97,16 +100,24 @@ macro_rules! set {
 set!(
     AVX2,
     "avx2",
-    "avx2",
+    "avx2,fma",
     avx2::Avx2,
     avx2::Avx2,
-    avx2::depthwise_i8
+    avx2::depthwise_i8,
+    __m256,
+    2,
+    8,
+    9
 );
 set!(
     AVX512,
     "avx512",
-    "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
     avx512::TwoPanels,
     avx512::OnePanel,
-    depthwise::depthwise_i8
+    depthwise::depthwise_i8,
+    __m512,
+    1,
+    4,
+    25
 );

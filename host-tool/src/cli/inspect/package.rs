@@ -151,8 +151,10 @@ pub(super) fn text(seen: &Inspected) -> String {
             );
         }
     }
+    let is_float = seen.pack.layers.iter().all(|layer| layer.kept_float);
     let calibrated = match seen.calibration_samples {
         Some(count) => format!("on {count} samples"),
+        None if is_float => "none needed: every layer runs in f32".into(),
         None => "NOT CALIBRATED: ranges are from synthetic inputs; pack with --calib".into(),
     };
     text += &format!("  calibration {calibrated}\n");
