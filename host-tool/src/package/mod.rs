@@ -297,9 +297,9 @@ impl<'a> Package<'a> {
         let shape = LayerShape::of(op).ok_or(EncodeError::Record)?;
         let mut bytes = vec![0; 4 * source.weights.len()];
         for (index, weight) in source.weights.iter().enumerate() {
-            let place = match shape.depthwise {
-                true => index,
-                false => in_panels(index / shape.k, index % shape.k, shape.k, shape.rows),
+            let place = match op {
+                Op::DepthwiseConv2d { .. } => index,
+                _ => in_panels(index / shape.k, index % shape.k, shape.k, shape.rows),
             };
             bytes[4 * place..4 * place + 4].copy_from_slice(&weight.to_le_bytes());
         }
