@@ -258,7 +258,7 @@ pub enum Storage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Encoding {
     /// As they are. `I8` weights lie at a multiple of [`crate::ALIGNMENT`]. `F32` weights are read in place; those of
-    /// convolutions and fully connected layers are in panels: see [`in_panels`].
+    /// convolutions and fully connected layers are in panels: see [`float_place`].
     Raw,
     /// Static rANS over single-byte elements: see [`crate::rans`].
     Rans,
@@ -283,7 +283,7 @@ pub const PANEL: usize = 16;
 ///
 /// `channel` is an output channel of all, `k` the number of a weight of its `depth`, `group` the output channels of a
 /// group; neither is 0.
-pub fn in_panels(channel: usize, k: usize, depth: usize, group: usize) -> usize {
+pub fn float_place(channel: usize, k: usize, depth: usize, group: usize) -> usize {
     let first = channel - channel % group % PANEL;
     let width = PANEL.min(group - first % group);
     first * depth + k * width + (channel - first)

@@ -483,7 +483,7 @@ impl Floats<'_> {
 }
 
 /// The weights of a float layer: `[tap][channel]` for depthwise, else in panels
-/// ([`edgeprune_format::manifest::in_panels`]).
+/// ([`edgeprune_format::manifest::float_place`]).
 #[derive(Clone, Copy)]
 pub(crate) enum FloatWeights<'s> {
     /// Little-endian floats, not necessarily aligned.

@@ -5,7 +5,7 @@
 
 use super::{BinaryCodes, Depthwise, DepthwiseF32, Gemm, GemmF32, Out, Table, Taps, panel, source};
 use crate::quantize::requantize;
-use edgeprune_format::manifest::in_panels;
+use edgeprune_format::manifest::float_place;
 
 pub(super) static TABLE: Table = Table {
     name: "portable",
@@ -116,7 +116,7 @@ fn gemm_f32(gemm: &GemmF32<'_>, out: &mut [f32], stride: usize) -> Option<()> {
             for (k, x) in values.enumerate() {
                 let w = constants
                     .weights
-                    .get(in_panels(column, k, gemm.depth(), channels))?;
+                    .get(float_place(column, k, gemm.depth(), channels))?;
                 sum = libm::fmaf(x, w, sum);
             }
             *out.get_mut(row * stride + column)? = constants.finish(column, sum)?;

@@ -17,7 +17,7 @@ use crate::quantize::{Codes, bf16, clamp, multiplier};
 use core::ops::Range;
 use edgeprune_format::ALIGNMENT;
 use edgeprune_format::manifest::{
-    self, DType, Encoding, Quantization, Tensor, TensorId, in_panels,
+    self, DType, Encoding, Quantization, Tensor, TensorId, float_place,
 };
 
 /// Bound of an expanded bias.
@@ -455,7 +455,7 @@ impl Linear {
         place.read(self.id, elements, body, |codes| {
             for &code in codes {
                 let place = match group {
-                    Some(group) => in_panels(at / depth, at % depth, depth, group),
+                    Some(group) => float_place(at / depth, at % depth, depth, group),
                     None => at,
                 };
                 match own.get_mut(place) {

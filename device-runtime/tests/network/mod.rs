@@ -3,8 +3,8 @@
 
 use edgeprune_format::encode::Writer;
 use edgeprune_format::manifest::{
-    self, Activation, Arena, Calibration, Counts, DType, Head, Input, Layout, Linear, Node, Op,
-    Output, Quantization, Shape, Storage, TensorId,
+    Activation, Arena, Calibration, Counts, DType, Head, Input, Layout, Linear, Node, Op, Output,
+    Quantization, Shape, Storage, TensorId, float_place,
 };
 use edgeprune_format::{Container, Manifest};
 use edgeprune_runtime::{
@@ -122,7 +122,7 @@ impl Network {
         let depth = shape[1..].iter().product::<u32>() as usize;
         let mut placed = vec![0.0; floats.len()];
         for (i, &value) in floats.iter().enumerate() {
-            placed[manifest::in_panels(i / depth, i % depth, depth, group)] = value;
+            placed[float_place(i / depth, i % depth, depth, group)] = value;
         }
         self.constant_floats(shape, &placed)
     }

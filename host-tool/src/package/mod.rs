@@ -12,7 +12,7 @@ use crate::quantize::{LayerShape, QuantizedGraph, QuantizedLinear};
 use edgeprune_format::encode::{EncodeError, Writer};
 use edgeprune_format::manifest::{
     Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK, Node,
-    Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, in_panels,
+    Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, float_place,
 };
 use edgeprune_format::{ALIGNMENT, Container, Manifest};
 use edgeprune_runtime::KernelLayout;
@@ -299,7 +299,7 @@ impl<'a> Package<'a> {
         for (index, weight) in source.weights.iter().enumerate() {
             let place = match op {
                 Op::DepthwiseConv2d { .. } => index,
-                _ => in_panels(index / shape.k, index % shape.k, shape.k, shape.rows),
+                _ => float_place(index / shape.k, index % shape.k, shape.k, shape.rows),
             };
             bytes[4 * place..4 * place + 4].copy_from_slice(&weight.to_le_bytes());
         }
