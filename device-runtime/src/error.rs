@@ -169,6 +169,13 @@ pub enum RunError {
         /// Elements of the input or output.
         need: usize,
     },
+    /// The arena is too short for so many threads.
+    ArenaTooShort {
+        /// Bytes given.
+        have: usize,
+        /// Bytes needed: `Package::arena_bytes_for`.
+        need: usize,
+    },
     /// A node met a bound that preparation had ruled out.
     Node {
         /// Index of the node.
@@ -186,6 +193,9 @@ impl fmt::Display for RunError {
             Self::ElementType => f.write_str("the input or output has another element type"),
             Self::Length { have, need } => {
                 write!(f, "{have} elements given, the network has {need}")
+            }
+            Self::ArenaTooShort { have, need } => {
+                write!(f, "the arena has {have} bytes, so many threads need {need}")
             }
             Self::Node { index } => write!(f, "node {index} met a bound that was ruled out"),
         }

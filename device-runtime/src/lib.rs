@@ -52,8 +52,8 @@
 //! | [`plan`] | how much memory a network needs, for the tool that writes packages |
 //! | [`telemetry`] | how long runs and nodes take |
 //!
-//! `std` adds the heap's [`Arena`], the clock, and detection of x86 instructions; it never changes a
-//! result.
+//! `std` adds the heap's [`Arena`], the clock, threads (`Pool`, `Session::run_on`), and detection of x86
+//! instructions; it never changes a result.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 mod arena;
@@ -64,6 +64,8 @@ mod observer;
 mod ops;
 mod package;
 pub mod plan;
+#[cfg(feature = "std")]
+mod pool;
 pub mod quantize;
 mod session;
 pub mod telemetry;
@@ -76,4 +78,6 @@ pub use error::{OpenError, RunError, SessionError};
 pub use kernels::{KernelLayout, KernelName, KernelSet};
 pub use observer::Observer;
 pub use package::{MAX_PORTS, Package, Port};
+#[cfg(feature = "std")]
+pub use pool::{MAX_THREADS, Pool};
 pub use session::{DEFAULT_NODES, Session};

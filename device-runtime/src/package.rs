@@ -90,6 +90,15 @@ impl<'a> Package<'a> {
             .map_or(usize::MAX, Parts::total)
     }
 
+    /// Bytes of memory that a session needs to run on so many threads, with the kernels that [`KernelSet::detect`] finds:
+    /// each thread has working memory of its own.
+    #[cfg(feature = "std")]
+    pub fn arena_bytes_for(&self, threads: usize) -> usize {
+        let others = threads.saturating_sub(1);
+        self.arena_bytes()
+            .saturating_add(self.arena.scratch.saturating_mul(others))
+    }
+
     /// The arena's parts for kernels of one layout, if they can be addressed.
     pub(crate) fn arena_with(&self, layout: KernelLayout) -> Option<Parts> {
         if layout == KernelSet::detect().layout() {

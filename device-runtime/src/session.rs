@@ -8,9 +8,11 @@
 
 use crate::kernels::{KernelName, KernelSet};
 use crate::observer::Observer;
-use crate::ops::{self, Activation, Element, Region, Step};
+use crate::ops::{self, Activation, Element, Memory, Region, Step};
 use crate::package::{MAX_PORTS, Package, Port};
 use crate::plan::{self, Needs};
+#[cfg(feature = "std")]
+use crate::pool::Pool;
 use crate::quantize::{dequantize, quantize};
 use crate::{RunError, SessionError};
 use edgeprune_format::ALIGNMENT;
@@ -26,7 +28,10 @@ pub struct Session<'p, 'a, const NODES: usize = DEFAULT_NODES> {
     package: &'p Package<'p>,
     constants: &'a [u8],
     activations: &'a mut [u8],
+    /// For one thread, and what more of it the arena has for others.
     scratch: &'a mut [u8],
+    /// Bytes of it that a thread needs.
+    thread_scratch: usize,
     steps: Vec<Step, NODES>,
     inputs: Vec<Activation, MAX_PORTS>,
     outputs: Vec<Activation, MAX_PORTS>,
@@ -75,8 +80,10 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
         let short = SessionError::ArenaTooShort { have, need };
         let sizes = package.arena_with(kernels.layout()).ok_or(short)?;
         let (constants, rest) = arena.split_at_mut_checked(sizes.constants).ok_or(short)?;
-        let (activations, rest) = rest.split_at_mut_checked(sizes.activations).ok_or(short)?;
-        let scratch = rest.get_mut(..sizes.scratch).ok_or(short)?;
+        let (activations, scratch) = rest.split_at_mut_checked(sizes.activations).ok_or(short)?;
+        if scratch.len() < sizes.scratch {
+            return Err(short);
+        }
         let inputs = package.manifest().inputs().map(|input| input.tensor);
         let outputs = package.manifest().outputs().map(|output| output.tensor);
         let mut session = Self {
@@ -84,6 +91,7 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
             constants: &[],
             activations,
             scratch,
+            thread_scratch: sizes.scratch,
             steps: Vec::new(),
             inputs: ports(package, inputs),
             outputs: ports(package, outputs),
@@ -179,16 +187,53 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
     /// # Errors
     /// None for a package that opened: [`RunError::Node`] stands for a bound that was ruled out.
     pub fn run(&mut self, observer: &mut impl Observer) -> Result<(), RunError> {
+        self.run_steps(self.thread_scratch, observer, |step, mut memory| {
+            step.run(&mut memory)
+        })
+    }
+
+    /// Computes the outputs from the inputs on the threads of a pool, which share nodes that are large enough for it.
+    /// Gives the bits of [`Session::run`]. Does not allocate or panic; waits for the threads.
+    ///
+    /// # Errors
+    /// [`RunError::ArenaTooShort`] for an arena of less than [`Package::arena_bytes_for`] the pool's threads.
+    #[cfg(feature = "std")]
+    pub fn run_on(
+        &mut self,
+        pool: &mut Pool,
+        observer: &mut impl Observer,
+    ) -> Result<(), RunError> {
+        let one = self.thread_scratch;
+        let scratch = one.saturating_mul(pool.threads());
+        if self.scratch.len() < scratch {
+            let shared = self.constants.len() + self.activations.len();
+            let (have, need) = (shared + self.scratch.len(), shared.saturating_add(scratch));
+            return Err(RunError::ArenaTooShort { have, need });
+        }
+        self.run_steps(self.scratch.len(), observer, |step, memory| {
+            step.run_on(pool, memory, one)
+        })
+    }
+
+    /// Runs each node in memory with `scratch` bytes of working memory.
+    #[inline(always)]
+    fn run_steps(
+        &mut self,
+        scratch: usize,
+        observer: &mut impl Observer,
+        mut run: impl FnMut(&Step, Memory<'_>) -> Option<()>,
+    ) -> Result<(), RunError> {
         observer.run_begin();
         for (index, step) in self.steps.iter().enumerate() {
             observer.node_begin(index);
-            step.run(
+            step.memory(
                 self.package.body(),
                 self.constants,
                 self.activations,
-                self.scratch,
+                self.scratch.get_mut(..scratch).unwrap_or_default(),
                 self.kernels,
             )
+            .and_then(|memory| run(step, memory))
             .ok_or(RunError::Node { index })?;
             let output = step.output.of(self.activations);
             observer.node_end(index, output.unwrap_or_default());

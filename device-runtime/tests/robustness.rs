@@ -7,10 +7,16 @@ use edgeprune_format::manifest::{
 };
 use edgeprune_format::{FormatError, HASH_LEN, HEADER_LEN};
 use edgeprune_runtime::{
-    Aligned, Arena as Memory, KernelLayout, KernelSet, OpenError, Package, Session, SessionError,
+    Aligned, Arena as Memory, KernelLayout, KernelSet, OpenError, Package, Pool, Session,
+    SessionError,
 };
 use network::*;
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::new(Pool::new(3).unwrap().with_least_work(0));
+}
 
 /// A network with every operator.
 fn every_operator() -> Vec<u8> {
@@ -142,7 +148,7 @@ fn rehash(package: &mut [u8]) {
     package[end..].copy_from_slice(hash.as_slice());
 }
 
-/// Opens and runs; what is refused is refused, what opens must run.
+/// Opens and runs; what is refused is refused, what opens must run, on one thread and on three to the same output.
 fn open_and_run(package: &[u8]) -> bool {
     let Ok(package) = Package::open(package) else {
         return false;
@@ -153,13 +159,17 @@ fn open_and_run(package: &[u8]) -> bool {
     if package.arena_bytes() > 1 << 24 {
         return false;
     }
-    let mut memory = Memory::new(package.arena_bytes());
+    let mut memory = Memory::new(package.arena_bytes_for(3));
     let Ok(mut session) = Session::new(&package, memory.bytes_mut()) else {
         return false;
     };
     session.input(0).unwrap().fill(0x91);
     session.run(&mut ()).unwrap();
-    assert!(session.output(0).is_ok());
+    let output = session.output(0).unwrap().to_vec();
+    session.input(0).unwrap().fill(0x91);
+    POOL.with_borrow_mut(|pool| session.run_on(pool, &mut ()))
+        .unwrap();
+    assert_eq!(session.output(0).unwrap(), output);
     true
 }
 

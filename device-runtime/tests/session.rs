@@ -5,7 +5,7 @@ mod network;
 use edgeprune_format::manifest::{Activation, DType, Op, Quantization};
 use edgeprune_runtime::telemetry::{Clock, Telemetry};
 use edgeprune_runtime::{
-    Arena, KernelLayout, KernelSet, Observer, Package, RunError, Session, plan,
+    Arena, KernelLayout, KernelSet, Observer, Package, Pool, RunError, Session, plan,
 };
 use network::*;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -99,6 +99,39 @@ fn wrong_calls_say_what_is_wrong() {
     assert_eq!(session.output_i8(0).err(), Some(RunError::ElementType));
     let text = missing.to_string();
     assert_eq!(text, "there is no input or output 1: the network has 1");
+}
+
+#[test]
+fn an_arena_for_fewer_threads_is_refused() {
+    let bytes = classifier();
+    let package = Package::open(&bytes).unwrap();
+    let need = package.arena_bytes_for(3);
+    assert_eq!(package.arena_bytes_for(1), package.arena_bytes());
+    assert_eq!(need - package.arena_bytes(), 2 * 2 * 64, "two more scratch");
+    let mut arena = Arena::new(need - 1);
+    let mut session = Session::new(&package, arena.bytes_mut()).unwrap();
+    let mut pool = Pool::new(3).unwrap();
+    let have = need - 1;
+    let short = RunError::ArenaTooShort { have, need };
+    assert_eq!(session.run_on(&mut pool, &mut ()), Err(short));
+    assert_eq!(session.run_on(&mut Pool::new(2).unwrap(), &mut ()), Ok(()));
+}
+
+#[test]
+fn a_pool_serves_sessions_on_any_thread() {
+    let bytes = classifier();
+    let package = Package::open(&bytes).unwrap();
+    let mut pool = Pool::new(2).unwrap().with_least_work(0);
+    let mut arenas = [0; 3].map(|_| Arena::new(package.arena_bytes_for(2)));
+    for arena in &mut arenas {
+        let mut session = Session::new(&package, arena.bytes_mut()).unwrap();
+        session.set_input_f32(0, &[1.0, -2.0, 0.5, 3.0]).unwrap();
+        std::thread::scope(|scope| {
+            let run = || session.run_on(&mut pool, &mut ()).unwrap();
+            scope.spawn(run).join().unwrap();
+        });
+        assert_eq!(session.output_i8(1).unwrap(), [-124, -128, -126, -116]);
+    }
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn bench(package: usize, board: &str, emulated: bool) -> Record {
         emulated,
         runs: 3,
         warm_up: 0,
+        threads: 1,
         kernels: HOSTILE.into(),
         cold_us: None,
         latency_us: Latency {

@@ -33,9 +33,7 @@ use core::ops::Range;
 pub use name::KernelName;
 pub(crate) use name::Shape;
 pub use panel::KernelLayout;
-#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
-use panel::MAX_COLUMNS;
-pub(crate) use panel::{Depth, MAX_STEP, Panel, STEPS};
+pub(crate) use panel::{Depth, MAX_COLUMNS, MAX_STEP, Panel, STEPS};
 use winograd::{Convolution, Scratch};
 
 /// A set of kernels that this processor can run: holding the value is the proof.
@@ -86,6 +84,12 @@ impl KernelSet {
         }
     }
 
+    /// Products of a large integer convolution in a microsecond, roughly.
+    #[cfg(feature = "std")]
+    pub(crate) fn products_per_microsecond(self) -> u64 {
+        self.0.products_per_microsecond
+    }
+
     pub(crate) fn table(self) -> &'static Table {
         self.0
     }
@@ -126,6 +130,12 @@ impl Table {
 /// The kernels. Each returns `None`, having written nothing of use, where slices are too short.
 pub(crate) struct Table {
     pub(crate) name: &'static str,
+    /// Products of a large integer convolution in a microsecond, roughly: what is worth a thread of its own.
+    #[cfg_attr(
+        not(feature = "std"),
+        expect(dead_code, reason = "there are no threads")
+    )]
+    pub(crate) products_per_microsecond: u64,
     /// Layout of the constants that `gemm_i8` reads.
     pub(crate) panel: Panel,
     /// Rows that `gemm_i8` computes at once.

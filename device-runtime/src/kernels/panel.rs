@@ -13,8 +13,7 @@ pub(crate) struct Panel {
 }
 
 /// Every set's `columns` divide this.
-#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
-pub(super) const MAX_COLUMNS: usize = 16;
+pub(crate) const MAX_COLUMNS: usize = 16;
 /// The steps of all sets, each a divisor of the last.
 pub(crate) const STEPS: [usize; 3] = [4, 8, 16];
 pub(crate) const MAX_STEP: usize = STEPS[STEPS.len() - 1];

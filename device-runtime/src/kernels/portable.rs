@@ -9,6 +9,7 @@ use edgeprune_format::manifest::float_place;
 
 pub(super) static TABLE: Table = Table {
     name: "portable",
+    products_per_microsecond: 1_000,
     panel: panel::PORTABLE,
     rows: 1,
     gemm_i8,

@@ -9,6 +9,7 @@
 use super::{Depth, Panel, Shape};
 use crate::plan::aligned;
 use crate::quantize::Codes;
+use core::ops::Range;
 
 /// Output positions of a tile along an axis.
 pub(crate) const TILE: usize = 4;
@@ -80,6 +81,11 @@ impl Extents {
 
     pub(crate) fn tiles(&self) -> usize {
         self.along(0) * self.along(1)
+    }
+
+    /// The tiles of rows of output positions, the first of which begins tiles.
+    pub(crate) fn tiles_of(&self, rows: &Range<usize>) -> Range<usize> {
+        rows.start / TILE * self.along(1)..rows.end.div_ceil(TILE) * self.along(1)
     }
 
     /// Row and column of a tile's first output position.
@@ -160,7 +166,7 @@ impl<'s> Scratch<'s> {
     }
 }
 
-/// A convolution, all of it.
+/// A convolution.
 pub(crate) struct Convolution<'s> {
     pub(crate) shape: &'s Extents,
     pub(crate) input: &'s [i8],
@@ -169,6 +175,8 @@ pub(crate) struct Convolution<'s> {
     /// Panels of [`PANEL`].
     pub(crate) panels: &'s [u8],
     pub(crate) codes: Codes,
+    /// Rows of output positions to compute, from one that begins tiles on.
+    pub(crate) rows: Range<usize>,
 }
 
 /// Writes the transformed weights of a panel: `codes` are `[column][3][3][input channel]`.

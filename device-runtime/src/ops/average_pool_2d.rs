@@ -4,13 +4,15 @@
 use super::bounds::chunks_mut;
 use super::window::Geometry;
 use super::{
-    Activation, Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut,
+    Activation, Checked, Context, Element, Memory, Region, Work, codes, codes_mut, words, words_mut,
 };
 use crate::quantize::Codes;
 use edgeprune_format::manifest::Window;
 
 /// Most elements of a window: a sum of codes stays within an `i32`, a count within an `f32`.
 const MAX_WINDOW: usize = 1 << 23;
+/// What an element of the window costs, in products of an integer convolution.
+const COST: u64 = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct AveragePool2d {
@@ -88,10 +90,16 @@ impl AveragePool2d {
         }
     }
 
+    pub(crate) fn work(&self) -> Work {
+        let cost = (self.geometry.window() as u64).saturating_mul(COST);
+        Work::of_positions(self.geometry.output, cost)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let kernels = memory.kernels.table();
         let input = memory.input(self.input)?;
         let channels = self.geometry.output[2];
+        let first = memory.pieces.start;
         match self.average {
             Average::Integer {
                 input_scale,
@@ -101,7 +109,7 @@ impl AveragePool2d {
             } => {
                 let sums = words_mut::<i32>(memory.scratch)?.get_mut(..channels)?;
                 let rows = chunks_mut(codes_mut(memory.output), channels)?;
-                for (position, out) in rows.enumerate() {
+                for (position, out) in (first..).zip(rows) {
                     let taps = self.geometry.taps_at(codes(input), position)?;
                     let inside = taps.rows.len() * taps.columns.len();
                     sums.fill(0);
@@ -116,7 +124,7 @@ impl AveragePool2d {
             Average::Float => {
                 let input = words::<f32>(input)?;
                 let rows = chunks_mut(words_mut::<f32>(memory.output)?, channels)?;
-                for (position, out) in rows.enumerate() {
+                for (position, out) in (first..).zip(rows) {
                     let taps = self.geometry.taps_at(input, position)?;
                     let count = self.count(taps.rows.len() * taps.columns.len());
                     out.fill(0.0);

@@ -4,11 +4,14 @@
 
 use super::bounds::{chunks, chunks_mut, row_and_column};
 use super::{
-    Activation, Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut,
+    Activation, Checked, Context, Element, Memory, Region, Work, codes, codes_mut, words, words_mut,
 };
 use crate::kernels::{BinaryCodes, KernelName, Shape, Table, portable::each};
 use crate::quantize::{Codes, clamp, multiplier};
 use edgeprune_format::manifest::{self, BinaryKind};
+
+/// What an element costs, in products of an integer convolution.
+const COST: u64 = 32;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Binary {
@@ -61,11 +64,16 @@ impl Binary {
         }
     }
 
+    pub(crate) fn work(&self) -> Work {
+        Work::of_positions(self.shape, COST)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let [a, b] = [
             memory.input(self.operands[0])?,
             memory.input(self.operands[1])?,
         ];
+        let first = memory.pieces.start;
         match &self.arithmetic {
             Arithmetic::Integer { operands, product } => {
                 let add = memory.kernels.table().add_i8;
@@ -77,17 +85,17 @@ impl Binary {
                 let right = move |b: i8| (i32::from(b) - zb) as f32 * mb;
                 match self.kind {
                     BinaryKind::Add | BinaryKind::Sub => {
-                        self.rows(a, b, out, |a, b, out| add(a, b, operands, out))
+                        self.rows(first, a, b, out, |a, b, out| add(a, b, operands, out))
                     }
-                    BinaryKind::Mul => self.elements(a, b, out, |a, b| {
+                    BinaryKind::Mul => self.elements(first, a, b, out, |a, b| {
                         let steps = (i32::from(a) - za) * (i32::from(b) - zb);
                         range.round(steps as f32 * product)
                     }),
                     BinaryKind::Max => {
-                        self.elements(a, b, out, |a, b| range.round(max(left(a), right(b))))
+                        self.elements(first, a, b, out, |a, b| range.round(max(left(a), right(b))))
                     }
                     BinaryKind::Min => {
-                        self.elements(a, b, out, |a, b| range.round(min(left(a), right(b))))
+                        self.elements(first, a, b, out, |a, b| range.round(min(left(a), right(b))))
                     }
                 }
             }
@@ -95,11 +103,15 @@ impl Binary {
                 let (a, b) = (words::<f32>(a)?, words::<f32>(b)?);
                 let out = words_mut::<f32>(memory.output)?;
                 match self.kind {
-                    BinaryKind::Add => self.elements(a, b, out, |a, b| clamp(a + b, lo, hi)),
-                    BinaryKind::Sub => self.elements(a, b, out, |a, b| clamp(a - b, lo, hi)),
-                    BinaryKind::Mul => self.elements(a, b, out, |a, b| clamp(a * b, lo, hi)),
-                    BinaryKind::Max => self.elements(a, b, out, |a, b| clamp(max(a, b), lo, hi)),
-                    BinaryKind::Min => self.elements(a, b, out, |a, b| clamp(min(a, b), lo, hi)),
+                    BinaryKind::Add => self.elements(first, a, b, out, |a, b| clamp(a + b, lo, hi)),
+                    BinaryKind::Sub => self.elements(first, a, b, out, |a, b| clamp(a - b, lo, hi)),
+                    BinaryKind::Mul => self.elements(first, a, b, out, |a, b| clamp(a * b, lo, hi)),
+                    BinaryKind::Max => {
+                        self.elements(first, a, b, out, |a, b| clamp(max(a, b), lo, hi))
+                    }
+                    BinaryKind::Min => {
+                        self.elements(first, a, b, out, |a, b| clamp(min(a, b), lo, hi))
+                    }
                 }
             }
         }
@@ -107,30 +119,34 @@ impl Binary {
 
     fn elements<T: Copy>(
         &self,
+        first: usize,
         a: &[T],
         b: &[T],
         out: &mut [T],
         f: impl Fn(T, T) -> T,
     ) -> Option<()> {
-        self.rows(a, b, out, |a, b, out| each(a, b, out, &f))
+        self.rows(first, a, b, out, |a, b, out| each(a, b, out, &f))
     }
 
-    /// Calls `row` with rows of channels; the second is as long as the first, or one element.
+    /// Calls `row` with rows of channels from position `first` on; the second is as long as the first, or one element.
     fn rows<T>(
         &self,
+        first: usize,
         a: &[T],
         b: &[T],
         out: &mut [T],
         row: impl Fn(&[T], &[T], &mut [T]),
     ) -> Option<()> {
+        let [_, width, channels] = self.shape;
+        let from = first * channels;
+        let a = a.get(from..from + out.len())?;
         if self.second == self.shape {
-            row(a, b, out);
+            row(a, b.get(from..from + out.len())?, out);
             return Some(());
         }
-        let [_, width, channels] = self.shape;
         let [second_height, second_width, second_channels] = self.second;
         let rows = chunks_mut(out, channels)?.zip(chunks(a, channels)?);
-        for (position, (out, a)) in rows.enumerate() {
+        for (position, (out, a)) in (first..).zip(rows) {
             let (y, x) = row_and_column(position, width)?;
             let (y, x) = (y.min(second_height - 1), x.min(second_width - 1));
             let at = (y * second_width + x) * second_channels;

@@ -4,10 +4,11 @@
 use super::bounds::{chunks, chunks_mut, copy, copy_over, row_and_column};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
-use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words_mut};
+use super::{Checked, Context, Element, Memory, Region, Work, codes, codes_mut, words_mut};
 use crate::kernels::winograd::{self, Convolution, Extents, Scratch};
 use crate::kernels::{
-    Depth, GATHERED, Gemm, GemmF32, KernelName, MAX_RUNS, MAX_STEP, Out, Panel, STEPS, Shape, Table,
+    Depth, GATHERED, Gemm, GemmF32, KernelName, MAX_COLUMNS, MAX_RUNS, MAX_STEP, Out, Panel, STEPS,
+    Shape, Table,
 };
 use crate::plan;
 use crate::quantize::Codes;
@@ -18,6 +19,10 @@ use edgeprune_format::manifest::{self, Window};
 const PATCHES: usize = 1 << 15;
 const MIN_POSITIONS: usize = 8;
 const MAX_POSITIONS: usize = 64;
+/// A part of the output has a multiple of so many positions: rows of a tile, of which the last of a part can be fewer.
+const TILE: usize = 4;
+/// What a float product costs, in integer products.
+const FLOAT_COST: u64 = 4;
 
 /// How the inputs of an output position are read; a run is so many bytes.
 #[derive(Clone, Copy)]
@@ -243,6 +248,40 @@ impl Conv2d {
         }
     }
 
+    /// Pieces are output positions, the channels of the only one, or rows where the kernels compute tiles.
+    pub(crate) fn work(&self) -> Work {
+        let [height, _, filters] = self.geometry.output;
+        let inputs = self.geometry.window() * self.inputs / self.element;
+        let products = (self.positions() * filters) as u64 * inputs as u64;
+        let cost = match (self.linear.finish, &self.tiles) {
+            (Finish::Float(..), _) => products.saturating_mul(FLOAT_COST),
+            (_, Some(_)) => products / 2,
+            (_, None) => products,
+        };
+        let (pieces, grain) = match &self.tiles {
+            Some(_) => (height, winograd::TILE),
+            None if self.is_divided_by_channels() => (filters, MAX_COLUMNS),
+            None => (self.positions(), TILE),
+        };
+        Work {
+            pieces,
+            grain,
+            cost,
+        }
+    }
+
+    fn is_divided_by_channels(&self) -> bool {
+        self.positions() == 1 && self.groups == 1
+    }
+
+    /// Positions, and channels of each group, of some pieces.
+    fn positions_and_channels(&self, pieces: &Range<usize>) -> [Range<usize>; 2] {
+        match self.is_divided_by_channels() {
+            true => [0..1, pieces.clone()],
+            false => [pieces.clone(), 0..self.outputs],
+        }
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         match (self.linear.finish, &self.tiles) {
             (Finish::Codes(codes), Some(shape)) => self.run_tiles(memory, shape, codes),
@@ -257,6 +296,7 @@ impl Conv2d {
             zero_point: self.zero_point,
             panels: self.linear.expanded(memory.body, memory.constants)?,
             codes: output,
+            rows: memory.pieces.clone(),
         };
         let scratch = Scratch::split(shape, memory.scratch)?;
         let convolve = memory.kernels.table().winograd_i8?;
@@ -276,39 +316,51 @@ impl Conv2d {
         let depth = self.depth.laid_out(kernels.panel.step, self.outputs);
         let filters = self.geometry.output[2];
         let block = self.block().max(1);
+        let [positions, channels] = self.positions_and_channels(&memory.pieces);
         for group in 0..self.groups {
-            for first in (0..self.positions()).step_by(block) {
-                let count = block.min(self.positions() - first);
+            for first in positions.clone().step_by(block) {
+                let count = block.min(positions.end - first);
                 let starts = starts.get_mut(..count * runs)?;
                 self.place(reading, input, group, first..first + count, starts, patches)?;
                 let sources = [input, &*patches];
-                let at = first * filters + group * self.outputs;
+                let at = (first - positions.start) * filters + group * self.outputs;
                 let integer = |panels| Gemm {
                     sources,
                     starts,
                     runs,
                     run,
                     panels,
-                    columns: self.outputs,
+                    columns: channels.len(),
                 };
                 match self.linear.finish {
                     Finish::Codes(codes) => {
-                        let gemm = integer(self.panels(kernels.panel, constants, group)?);
+                        let gemm = integer(self.panels(
+                            kernels.panel,
+                            constants,
+                            group,
+                            channels.start,
+                        )?);
                         let out = codes_mut(memory.output).get_mut(at..)?;
                         (kernels.gemm_i8)(&gemm, Out::Codes(codes, out, filters))?;
                     }
                     Finish::IntegerToFloat(min, max) => {
-                        let gemm = integer(self.panels(kernels.panel, constants, group)?);
+                        let gemm = integer(self.panels(
+                            kernels.panel,
+                            constants,
+                            group,
+                            channels.start,
+                        )?);
                         (kernels.gemm_i8)(&gemm, Out::Sums(sums))?;
                         let out = words_mut::<f32>(memory.output)?.get_mut(at..)?;
                         let rows = out.chunks_mut(filters.max(1));
-                        for (out, sums) in rows.zip(chunks(sums, self.outputs)?).take(count) {
+                        for (out, sums) in rows.zip(chunks(sums, channels.len())?).take(count) {
                             let multipliers = kernels.panel.multipliers(gemm.panels, depth);
                             finish_float(sums, multipliers, (min, max), out);
                         }
                     }
                     Finish::Float(min, max) => {
-                        let channels = group * self.outputs..(group + 1) * self.outputs;
+                        let first = group * self.outputs;
+                        let channels = first + channels.start..first + channels.end;
                         let gemm = GemmF32 {
                             sources,
                             starts,
@@ -325,18 +377,19 @@ impl Conv2d {
         Some(())
     }
 
-    /// What an integer product of a group reads.
+    /// What an integer product of a group reads, from the panel of its channel `first` on.
     fn panels<'s>(
         &self,
         panel: Panel,
         places: (&'s [u8], &'s [u8]),
         group: usize,
+        first: usize,
     ) -> Option<&'s [u8]> {
         let depth = self.depth.laid_out(panel.step, self.outputs);
-        let bytes = panel.count(self.outputs) * panel.bytes(depth);
+        let before = group * panel.count(self.outputs) + first / panel.columns;
         self.linear
             .expanded(places.0, places.1)?
-            .get(group * bytes..)
+            .get(before * panel.bytes(depth)..)
     }
 
     /// Finds where the runs of some output positions begin, and puts those together that do not lie in the

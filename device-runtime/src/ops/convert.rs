@@ -1,8 +1,11 @@
 //! Changes the element type or the quantization.
 
 use super::bounds::copy;
-use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut};
+use super::{Checked, Context, Element, Memory, Region, Work, codes, codes_mut, words, words_mut};
 use crate::quantize::{Codes, dequantize, quantize};
+
+/// What an element costs, in products of an integer convolution.
+const COST: u64 = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Convert {
@@ -30,8 +33,14 @@ impl Convert {
         })
     }
 
+    pub(crate) fn work(&self) -> Work {
+        Work::of_elements(self.input.len / self.from.size(), COST)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
+        let size = self.from.size();
         let input = memory.input(self.input)?;
+        let input = input.get(memory.pieces.start * size..memory.pieces.end * size)?;
         match (self.from, self.to) {
             (Element::F32, Element::F32) => copy(memory.output, input)?,
             (Element::F32, Element::I8 { scale, zero_point }) => {

@@ -4,7 +4,7 @@
 use super::bounds::{chunks, chunks_mut};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
-use super::{Checked, Context, Memory, Region, codes, codes_mut, words_mut};
+use super::{Checked, Context, Memory, Region, Work, codes, codes_mut, words_mut};
 use crate::kernels::{
     Depthwise, Depthwise3x3, DepthwiseF32, GATHERED, KernelName, Out, Shape, Table,
 };
@@ -16,6 +16,10 @@ use edgeprune_format::manifest::{self, Window};
 const MIN_CHANNELS: usize = 16;
 /// Output positions, in whole rows, that a kernel gets at once at least: it makes its weights ready each time.
 const POSITIONS: usize = 16;
+/// What a product costs, in those of an integer convolution.
+const COST: u64 = 8;
+/// The same in single precision.
+const FLOAT_COST: u64 = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct DepthwiseConv2d {
@@ -116,6 +120,21 @@ impl DepthwiseConv2d {
         table.kernel(elements, "dwconv", Shape::Taps(self.geometry.window()))
     }
 
+    /// Pieces are rows of output positions.
+    pub(crate) fn work(&self) -> Work {
+        let [rows, width, channels] = self.geometry.output;
+        let products = (rows * width * channels) as u64 * self.geometry.window() as u64;
+        let cost = match self.linear.finish {
+            Finish::Float(..) => FLOAT_COST,
+            _ => COST,
+        };
+        Work {
+            pieces: rows,
+            grain: 1,
+            cost: products.saturating_mul(cost),
+        }
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = codes(memory.input(self.input)?);
         let [counts, starts] = self.starts()?;
@@ -132,14 +151,14 @@ impl DepthwiseConv2d {
             && channels >= MIN_CHANNELS
         {
             let expanded = self.linear.expanded(memory.body, memory.constants)?;
-            let depthwise = self.depthwise_3x3(input, zeros, expanded);
+            let depthwise = self.depthwise_3x3(input, zeros, expanded, memory.pieces.clone());
             return kernel(&depthwise, range, codes_mut(memory.output));
         }
         let row_len = self.geometry.output[1] * channels;
         let (sources, step) = ([input, &*zeros], self.geometry.stride[1] * self.pixel());
-        let height = self.geometry.output[0];
-        for first in (0..height).step_by(self.rows().max(1)) {
-            let rows = first..height.min(first + self.rows());
+        let all = memory.pieces.clone();
+        for first in all.clone().step_by(self.rows().max(1)) {
+            let rows = first..all.end.min(first + self.rows());
             let row = self.segments_of(rows.clone(), starts, counts)?;
             let segments = row * rows.len();
             let starts = starts.get(..segments * self.geometry.window())?;
@@ -155,7 +174,7 @@ impl DepthwiseConv2d {
                 channels,
                 constants,
             };
-            let out = rows.start * row_len..rows.end * row_len;
+            let out = (rows.start - all.start) * row_len..(rows.end - all.start) * row_len;
             match self.linear.finish {
                 Finish::Codes(range) => {
                     let depthwise = integer(self.linear.expanded(memory.body, memory.constants)?);
@@ -203,6 +222,7 @@ impl DepthwiseConv2d {
         input: &'s [i8],
         zeros: &'s [i8],
         constants: &'s [u8],
+        rows: Range<usize>,
     ) -> Depthwise3x3<'s> {
         let [height, width, channels] = self.geometry.input;
         Depthwise3x3 {
@@ -213,7 +233,7 @@ impl DepthwiseConv2d {
             stride: self.geometry.stride,
             pad: self.geometry.pad,
             zero_point: self.zero_point,
-            rows: 0..self.geometry.output[0],
+            rows,
             width: self.geometry.output[1],
             constants,
         }

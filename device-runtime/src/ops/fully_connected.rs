@@ -2,7 +2,7 @@
 
 use super::conv_2d::Conv2d;
 use super::linear::Linear;
-use super::{Checked, Context, Memory};
+use super::{Checked, Context, Memory, Work};
 use crate::kernels::{KernelName, Table};
 use edgeprune_format::manifest;
 
@@ -27,6 +27,10 @@ impl FullyConnected {
 
     pub(crate) fn kernel(&self, table: &Table) -> KernelName {
         self.0.kernel(table)
+    }
+
+    pub(crate) fn work(&self) -> Work {
+        self.0.work()
     }
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {

@@ -2,8 +2,11 @@
 
 use super::bounds::chunks_mut;
 use super::window::Geometry;
-use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut};
+use super::{Checked, Context, Element, Memory, Region, Work, codes, codes_mut, words, words_mut};
 use edgeprune_format::manifest::Window;
+
+/// What an element of the window costs, in products of an integer convolution.
+const COST: u64 = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct MaxPool2d {
@@ -28,15 +31,21 @@ impl MaxPool2d {
         })
     }
 
+    pub(crate) fn work(&self) -> Work {
+        let cost = (self.geometry.window() as u64).saturating_mul(COST);
+        Work::of_positions(self.geometry.output, cost)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let kernels = memory.kernels.table();
         let input = memory.input(self.input)?;
         let channels = self.geometry.output[2];
+        let first = memory.pieces.start;
         match self.element {
             Element::I8 { .. } => {
                 let output = codes_mut(memory.output);
                 output.fill(i8::MIN);
-                for (position, out) in chunks_mut(output, channels)?.enumerate() {
+                for (position, out) in (first..).zip(chunks_mut(output, channels)?) {
                     let taps = self.geometry.taps_at(codes(input), position)?;
                     (kernels.max_i8)(&taps, out)?;
                 }
@@ -45,7 +54,7 @@ impl MaxPool2d {
                 let input = words::<f32>(input)?;
                 let output = words_mut::<f32>(memory.output)?;
                 output.fill(f32::NEG_INFINITY);
-                for (position, out) in chunks_mut(output, channels)?.enumerate() {
+                for (position, out) in (first..).zip(chunks_mut(output, channels)?) {
                     let taps = self.geometry.taps_at(input, position)?;
                     (kernels.max_f32)(&taps, out)?;
                 }

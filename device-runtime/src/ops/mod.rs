@@ -21,9 +21,11 @@ mod table;
 mod transpose;
 mod unary;
 mod window;
+mod work;
 
 use crate::SessionError;
 use crate::kernels::{KernelLayout, KernelName, KernelSet, Panel};
+use core::ops::Range;
 use edgeprune_format::manifest::{
     self, DType, Encoding, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor,
     TensorId,
@@ -31,6 +33,7 @@ use edgeprune_format::manifest::{
 use edgeprune_format::{ALIGNMENT, FormatError, rans};
 use heapless::Vec;
 use linear::Linear;
+use work::Work;
 
 /// What preparation gives, or what is wrong with the node.
 pub(crate) type Checked<T> = Result<T, &'static str>;
@@ -302,9 +305,12 @@ pub(crate) struct Memory<'s> {
     /// Activations after the output.
     high: &'s [u8],
     high_offset: usize,
+    /// Those bytes of the output that [`Self::pieces`] are.
     pub(crate) output: &'s mut [u8],
     pub(crate) scratch: &'s mut [u8],
     pub(crate) kernels: KernelSet,
+    /// The pieces of the output to compute, of those that the operator's [`Work`] names.
+    pub(crate) pieces: Range<usize>,
 }
 
 impl<'s> Memory<'s> {
@@ -424,18 +430,38 @@ impl Step {
         }
     }
 
-    /// Computes the output. `None` stands for a bound that preparation has ruled out.
-    pub(crate) fn run(
+    /// How the output can be divided.
+    pub(crate) fn work(&self) -> Work {
+        match &self.kernel {
+            Prepared::Conv2d(op) => op.work(),
+            Prepared::DepthwiseConv2d(op) => op.work(),
+            Prepared::FullyConnected(op) => op.work(),
+            Prepared::Binary(op) => op.work(),
+            Prepared::MaxPool2d(op) => op.work(),
+            Prepared::AveragePool2d(op) => op.work(),
+            Prepared::Table(op) => op.work(),
+            Prepared::Unary(op) => op.work(),
+            Prepared::Softmax(op) => op.work(),
+            Prepared::Slice(op) => op.work(),
+            Prepared::Transpose(op) => op.work(),
+            Prepared::Resize(op) => op.work(),
+            Prepared::Convert(op) => op.work(),
+            Prepared::Mean(_) | Prepared::Concat(_) | Prepared::Pad(_) => Work::WHOLE,
+        }
+    }
+
+    /// The memory for a run that computes the whole output.
+    pub(crate) fn memory<'s>(
         &self,
-        body: &[u8],
-        constants: &[u8],
-        activations: &mut [u8],
-        scratch: &mut [u8],
+        body: &'s [u8],
+        constants: &'s [u8],
+        activations: &'s mut [u8],
+        scratch: &'s mut [u8],
         kernels: KernelSet,
-    ) -> Option<()> {
+    ) -> Option<Memory<'s>> {
         let (low, rest) = activations.split_at_mut_checked(self.output.offset)?;
         let (output, high) = rest.split_at_mut_checked(self.output.len)?;
-        let memory = &mut Memory {
+        Some(Memory {
             body,
             constants,
             low,
@@ -444,7 +470,12 @@ impl Step {
             output,
             scratch,
             kernels,
-        };
+            pieces: self.work().all(),
+        })
+    }
+
+    /// Computes some pieces of the output. `None` stands for a bound that preparation has ruled out.
+    pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         match &self.kernel {
             Prepared::Conv2d(op) => op.run(memory),
             Prepared::DepthwiseConv2d(op) => op.run(memory),

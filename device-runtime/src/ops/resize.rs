@@ -1,9 +1,12 @@
 //! Changes height and width. Coordinates are exact fractions; only the interpolation rounds.
 
 use super::bounds::{chunks_mut, copy, row_and_column};
-use super::{Checked, Context, Element, Memory, Region, codes, codes_mut, words, words_mut};
+use super::{Checked, Context, Element, Memory, Region, Work, codes, codes_mut, words, words_mut};
 use crate::quantize::round_half_even;
 use edgeprune_format::manifest::{ResizeCoordinates, ResizeKind};
+
+/// What an element costs, in products of an integer convolution.
+const COST: u64 = 128;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Resize {
@@ -47,16 +50,25 @@ impl Resize {
         })
     }
 
+    pub(crate) fn work(&self) -> Work {
+        Work::of_positions(self.output_shape, COST)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = memory.input(self.input)?;
+        let first = memory.pieces.start;
         match (self.kind, self.element) {
-            (ResizeKind::Nearest, element) => self.nearest(input, memory.output, element.size()),
+            (ResizeKind::Nearest, element) => {
+                self.nearest(first, input, memory.output, element.size())
+            }
             (ResizeKind::Bilinear, Element::I8 { .. }) => {
-                self.bilinear(codes(input), codes_mut(memory.output), f32::from, |value| {
+                let output = codes_mut(memory.output);
+                self.bilinear(first, codes(input), output, f32::from, |value| {
                     round_half_even(value) as i8
                 })
             }
             (ResizeKind::Bilinear, Element::F32) => self.bilinear(
+                first,
                 words::<f32>(input)?,
                 words_mut::<f32>(memory.output)?,
                 |value| value,
@@ -65,11 +77,12 @@ impl Resize {
         }
     }
 
-    fn nearest(&self, input: &[u8], output: &mut [u8], size: usize) -> Option<()> {
+    /// From position `first` on.
+    fn nearest(&self, first: usize, input: &[u8], output: &mut [u8], size: usize) -> Option<()> {
         let [_, input_width, channels] = self.input_shape;
         let width = self.output_shape[1];
         let len = channels * size;
-        for (position, out) in chunks_mut(output, len)?.enumerate() {
+        for (position, out) in (first..).zip(chunks_mut(output, len)?) {
             let (y, x) = row_and_column(position, width)?;
             let (y, x) = (self.between(0, y)?.first, self.between(1, x)?.first);
             let at = (y * input_width + x) * len;
@@ -78,8 +91,10 @@ impl Resize {
         Some(())
     }
 
+    /// From position `first` on.
     fn bilinear<T: Copy>(
         &self,
+        first: usize,
         input: &[T],
         output: &mut [T],
         value: impl Fn(T) -> f32,
@@ -91,7 +106,7 @@ impl Resize {
             let at = (y * input_width + x) * channels;
             input.get(at..at + channels)
         };
-        for (position, out) in chunks_mut(output, channels)?.enumerate() {
+        for (position, out) in (first..).zip(chunks_mut(output, channels)?) {
             let (y, x) = row_and_column(position, width)?;
             let (y, x) = (self.between(0, y)?, self.between(1, x)?);
             let top = pixel(y.first, x.first)?

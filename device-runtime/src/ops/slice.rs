@@ -1,7 +1,10 @@
 //! Takes evenly spaced elements along height, width and channels.
 
 use super::bounds::{chunks, chunks_mut, copy, row_and_column};
-use super::{Checked, Context, Memory, Region};
+use super::{Checked, Context, Memory, Region, Work};
+
+/// What an element costs, in products of an integer convolution.
+const COST: u64 = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Slice {
@@ -37,12 +40,16 @@ impl Slice {
         })
     }
 
+    pub(crate) fn work(&self) -> Work {
+        Work::of_positions(self.output_shape, COST)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = memory.input(self.input)?;
         let [_, width, channels] = self.output_shape;
         let [_, input_width, input_channels] = self.input_shape;
         let pixels = chunks_mut(memory.output, channels * self.size)?;
-        for (position, out) in pixels.enumerate() {
+        for (position, out) in (memory.pieces.start..).zip(pixels) {
             let (y, x) = row_and_column(position, width)?;
             let y = self.start[0] + y * self.step[0];
             let x = self.start[1] + x * self.step[1];

@@ -1,13 +1,17 @@
 //! Softmax over the channels: `e[c] = exp(x[c] - max)`, their sum in order, `e[c] / sum`.
 
 use super::bounds::{chunks_mut, copy};
-use super::{Checked, Context, Element, Memory, Region, codes, words, words_mut};
+use super::{Checked, Context, Element, Memory, Region, Work, codes, words, words_mut};
 use crate::quantize::dequantize;
+
+/// What an element costs, in products of an integer convolution.
+const COST: u64 = 1024;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Softmax {
     element: Element,
-    channels: usize,
+    /// Height, width, channels.
+    shape: [usize; 3],
     input: Region,
 }
 
@@ -22,13 +26,20 @@ impl Softmax {
         }
         Ok(Self {
             element: input.element,
-            channels: input.shape[2],
+            shape: input.shape,
             input: input.region,
         })
     }
 
+    pub(crate) fn work(&self) -> Work {
+        Work::of_positions(self.shape, COST)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
+        let [_, _, channels] = self.shape;
+        let size = channels * self.element.size();
         let input = memory.input(self.input)?;
+        let input = input.get(memory.pieces.start * size..memory.pieces.end * size)?;
         let output = words_mut::<f32>(memory.output)?;
         match self.element {
             Element::I8 { scale, zero_point } => {
@@ -38,7 +49,7 @@ impl Softmax {
             }
             Element::F32 => copy(output, words(input)?)?,
         }
-        chunks_mut(output, self.channels)?.for_each(softmax);
+        chunks_mut(output, channels)?.for_each(softmax);
         Some(())
     }
 }

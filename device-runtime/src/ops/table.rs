@@ -1,6 +1,6 @@
 //! Any element-wise function of codes, as a table of 256 codes.
 
-use super::{Checked, Context, Element, Expansion, Memory, Place, Region};
+use super::{Checked, Context, Element, Expansion, Memory, Place, Region, Work};
 use super::{codes, codes_mut, constant_place};
 use edgeprune_format::manifest::{DType, Quantization, TensorId};
 
@@ -13,6 +13,8 @@ pub(crate) struct Table {
 }
 
 const BYTES: usize = 256;
+/// What an element costs, in products of an integer convolution.
+const COST: u64 = 64;
 
 impl Table {
     pub(crate) fn prepare(cx: &Context<'_, '_>, table: TensorId) -> Checked<Self> {
@@ -55,13 +57,17 @@ impl Table {
         }
     }
 
+    pub(crate) fn work(&self) -> Work {
+        Work::of_elements(self.input.len, COST)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let table = match self.table {
             Place::Raw(region) => region.of(memory.body)?,
             Place::Coded(_) => self.expanded.of(memory.constants)?,
         };
         let table: &[i8; BYTES] = codes(table).first_chunk()?;
-        let input = codes(memory.input(self.input)?);
+        let input = codes(memory.input(self.input)?).get(memory.pieces.clone())?;
         for (out, &code) in codes_mut(memory.output).iter_mut().zip(input) {
             // flipping the sign bit adds 128
             *out = table[usize::from(code as u8 ^ 0x80)];

@@ -1,7 +1,10 @@
 //! Reorders height, width and channels.
 
 use super::bounds::{chunks, chunks_mut, copy, row_and_column};
-use super::{Checked, Context, Memory, Region};
+use super::{Checked, Context, Memory, Region, Work};
+
+/// What an element costs, in products of an integer convolution.
+const COST: u64 = 128;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Transpose {
@@ -40,12 +43,16 @@ impl Transpose {
         })
     }
 
+    pub(crate) fn work(&self) -> Work {
+        Work::of_positions(self.shape, COST)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = memory.input(self.input)?;
         let [_, width, channels] = self.shape;
         let size = self.size;
         let pixels = chunks_mut(memory.output, channels * size)?;
-        for (position, out) in pixels.enumerate() {
+        for (position, out) in (memory.pieces.start..).zip(pixels) {
             let (y, x) = row_and_column(position, width)?;
             let at = y * self.strides[0] + x * self.strides[1];
             let from = input.get(at * size..)?;

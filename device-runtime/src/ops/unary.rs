@@ -1,8 +1,11 @@
 //! An element-wise function in single precision.
 
-use super::{Checked, Context, Element, Memory, Region, words, words_mut};
+use super::{Checked, Context, Element, Memory, Region, Work, words, words_mut};
 use crate::math;
 use edgeprune_format::manifest::UnaryKind;
+
+/// What an element costs, in products of an integer convolution.
+const COST: u64 = 1024;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Unary {
@@ -25,8 +28,13 @@ impl Unary {
         })
     }
 
+    pub(crate) fn work(&self) -> Work {
+        Work::of_elements(self.input.len / size_of::<f32>(), COST)
+    }
+
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = words::<f32>(memory.input(self.input)?)?;
+        let input = input.get(memory.pieces.clone())?;
         for (out, &x) in words_mut::<f32>(memory.output)?.iter_mut().zip(input) {
             *out = math::unary(self.kind, x);
         }

@@ -8,8 +8,9 @@ use edgeprune_format::manifest::{
 };
 use edgeprune_format::{Container, Manifest};
 use edgeprune_runtime::{
-    Arena as Memory, DEFAULT_NODES, KernelLayout, KernelSet, Package, Session, plan,
+    Arena as Memory, DEFAULT_NODES, KernelLayout, KernelSet, Package, Pool, Session, plan,
 };
+use std::cell::RefCell;
 
 /// Pseudo-random numbers (xorshift).
 pub(crate) struct Random(u64);
@@ -210,6 +211,16 @@ impl Network {
     }
 }
 
+/// Most threads that tests run on.
+pub(crate) const THREADS: usize = 4;
+
+thread_local! {
+    /// Pools of 1 to [`THREADS`] threads that divide each node that can be divided.
+    static POOLS: RefCell<[Pool; THREADS]> = RefCell::new(std::array::from_fn(|others| {
+        Pool::new(others + 1).unwrap().with_least_work(0)
+    }));
+}
+
 /// The same network, with the constants of its integer layers in panels of this layout.
 pub(crate) fn in_panels(bytes: &[u8], layout: KernelLayout) -> Vec<u8> {
     let package = Package::open(bytes).unwrap();
@@ -265,26 +276,36 @@ fn linear_mut(op: &mut Op) -> Option<&mut Linear> {
     }
 }
 
-/// Runs a package with every kernel set, asserts that they agree, also where they read the constants in place or,
-/// from the panels of sets that this processor lacks, lay them out anew; returns the first output.
+/// Runs a package with every kernel set, on one thread and on two to four, asserts that they agree, also where they
+/// read the constants in place or, from the panels of sets that this processor lacks, lay them out anew; returns the
+/// first output.
 pub(crate) fn run(package: &[u8], inputs: &[&[u8]]) -> Vec<u8> {
-    let expected = run_with(package, inputs, KernelSet::portable());
+    // another number for other packages: sweeps meet all
+    let several = 2 + package.len() / 64 % (THREADS - 1);
+    let expected = run_with(package, inputs, KernelSet::portable(), 1);
     for kernels in KernelSet::available() {
-        let output = run_with(package, inputs, kernels);
-        assert_eq!(output, expected, "{kernels:?} differs from portable");
+        for threads in [1, several] {
+            let output = run_with(package, inputs, kernels, threads);
+            assert_eq!(
+                output, expected,
+                "{kernels:?} on {threads} threads differs from portable on one"
+            );
+        }
     }
     for layout in KernelLayout::all() {
         let own = KernelSet::available().find(|kernels| kernels.layout() == layout);
         let kernels = own.unwrap_or(KernelSet::detect());
-        let output = run_with(&in_panels(package, layout), inputs, kernels);
+        let output = run_with(&in_panels(package, layout), inputs, kernels, several);
         assert_eq!(output, expected, "{kernels:?} differs with {layout:?}");
     }
     expected
 }
 
-fn run_with(package: &[u8], inputs: &[&[u8]], kernels: KernelSet) -> Vec<u8> {
+/// Runs a package, dividing each node that can be divided, and returns the first output.
+fn run_with(package: &[u8], inputs: &[&[u8]], kernels: KernelSet, threads: usize) -> Vec<u8> {
     let package = Package::open(package).unwrap();
-    let mut memory = Memory::new(package.arena_bytes_with(kernels));
+    let others = package.arena_bytes_for(threads) - package.arena_bytes();
+    let mut memory = Memory::new(package.arena_bytes_with(kernels) + others);
     // memory that a kernel must not depend on
     memory.bytes_mut().fill(0xa5);
     let arena = memory.bytes_mut();
@@ -292,7 +313,11 @@ fn run_with(package: &[u8], inputs: &[&[u8]], kernels: KernelSet) -> Vec<u8> {
     for (i, input) in inputs.iter().enumerate() {
         session.input(i).unwrap().copy_from_slice(input);
     }
-    session.run(&mut ()).unwrap();
+    match threads {
+        1 => session.run(&mut ()),
+        _ => POOLS.with_borrow_mut(|pools| session.run_on(&mut pools[threads - 1], &mut ())),
+    }
+    .unwrap();
     session.output(0).unwrap().to_vec()
 }
 

@@ -64,9 +64,14 @@ impl Emulator {
         package: &Path,
         options: BenchOptions,
     ) -> Result<BenchReport, Error> {
-        let (runs, warm_up) = (options.runs.to_string(), options.warm_up.to_string());
         let mut command = self.device(&[], "bench", package);
-        command.args(["--runs", &runs, "--warm-up", &warm_up]);
+        for (option, number) in [
+            ("--runs", options.runs),
+            ("--warm-up", options.warm_up),
+            ("--threads", options.threads),
+        ] {
+            command.arg(option).arg(number.to_string());
+        }
         self.json(command)
     }
 

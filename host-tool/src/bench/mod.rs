@@ -23,7 +23,7 @@ pub const HOST: &str = "host";
 /// Measures on this machine, in this process.
 ///
 /// # Errors
-/// A package that cannot be read or does not open; no runs.
+/// A package that cannot be read or does not open; no runs; no threads, or more than this machine runs at a time.
 pub fn host(package: &Path, options: BenchOptions) -> Result<Bench, Error> {
     let bytes = fs::read(package).map_err(Error::io(package))?;
     let report = edgeprune_device::bench(&bytes, options).map_err(device_error(package))?;
@@ -64,7 +64,9 @@ fn open(package: &Path) -> Result<(), Error> {
 fn device_error(package: &Path) -> impl FnOnce(edgeprune_device::Error) -> Error + '_ {
     |error| match error {
         edgeprune_device::Error::Io { path, source } => Error::Io { path, source },
-        edgeprune_device::Error::NoRuns => Error::Usage(error.to_string()),
+        edgeprune_device::Error::NoRuns | edgeprune_device::Error::Threads { .. } => {
+            Error::Usage(error.to_string())
+        }
         other => Error::Package {
             path: package.to_path_buf(),
             cause: other.to_string(),
@@ -92,6 +94,7 @@ fn record(package: &Path, board: &str, report: BenchReport) -> Bench {
         emulated: false,
         runs: report.runs.into(),
         warm_up: report.warm_up.into(),
+        threads: report.threads.into(),
         kernels: report.kernels,
         cold_us: Some(report.cold_us),
         latency_us: Latency {

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 const EMULATED: BenchOptions = BenchOptions {
     warm_up: 0,
     runs: 3,
+    threads: 1,
 };
 
 /// Measure a package's speed on this machine or a board.
@@ -31,8 +32,9 @@ pub(super) struct Args {
     /// Inferences before the first that is timed [default: 5, emulated 0].
     #[arg(long, value_name = "N")]
     warm_up: Option<u32>,
-    /// Threads.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
+    /// Threads that share the large layers of an inference, up to 16 and as many as the machine has cores; every number
+    /// gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
     threads: u32,
     /// Print JSON.
     #[arg(long)]
@@ -48,6 +50,7 @@ impl Args {
         let options = BenchOptions {
             warm_up: self.warm_up.unwrap_or(defaults.warm_up),
             runs: self.runs.unwrap_or(defaults.runs),
+            threads: self.threads,
         };
         let record = match &self.board {
             None => bench::host(&self.package, options)?,
@@ -67,7 +70,10 @@ fn text(record: &Bench) -> String {
     let latency = &record.latency_us;
     let mut text = format!(
         "{} on {} ({}), {} kernels\n",
-        record.identity.model, record.board, record.cpu, record.kernels
+        record.identity.model,
+        record.place(),
+        record.cpu,
+        record.kernels
     );
     if let Some(instructions) = record.instructions_per_inference {
         text += &format!(

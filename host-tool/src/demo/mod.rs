@@ -27,6 +27,7 @@ const CALIBRATION: usize = 128;
 const EMULATED: BenchOptions = BenchOptions {
     warm_up: 0,
     runs: 3,
+    threads: 1,
 };
 
 /// What a demonstration gave.

@@ -233,6 +233,7 @@ pub(crate) mod tests {
             emulated: true,
             runs: 10,
             warm_up: 0,
+            threads: 1,
             kernels: String::new(),
             cold_us: None,
             latency_us: Latency {

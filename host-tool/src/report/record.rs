@@ -342,6 +342,9 @@ pub struct Bench {
     /// Inferences before the first that counts.
     #[serde(default)]
     pub warm_up: u64,
+    /// Threads of an inference.
+    #[serde(default = "one")]
+    pub threads: u64,
     /// The runtime's set of kernels.
     #[serde(default)]
     pub kernels: String,
@@ -365,6 +368,25 @@ pub struct Bench {
     /// SHA-256 over the output bytes for the benchmark's own input: the same on every machine.
     #[serde(default)]
     pub output_sha256: String,
+}
+
+/// The threads of records from before there were more.
+fn one() -> u64 {
+    1
+}
+
+impl Bench {
+    /// Where and how it ran, for people.
+    pub fn place(&self) -> String {
+        let mut place = self.board.clone();
+        if self.threads != 1 {
+            place += &format!(", {} threads", self.threads);
+        }
+        if self.emulated {
+            place += " (emulated)";
+        }
+        place
+    }
 }
 
 /// Quantiles of a latency, in microseconds.

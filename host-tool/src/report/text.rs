@@ -65,10 +65,9 @@ fn boards(variants: &[&Variant]) -> Option<String> {
         .iter()
         .flat_map(|variant| variant.benches.iter().map(|bench| (&variant.label, bench)))
         .map(|(label, bench)| {
-            let emulated = if bench.emulated { " (emulated)" } else { "" };
             vec![
                 label.clone(),
-                format!("{}{emulated}", bench.board),
+                bench.place(),
                 bench.cpu.clone(),
                 micros(bench.latency_us.p50),
                 micros(bench.latency_us.p90),

@@ -9,6 +9,7 @@ The package may be left out where this program contains one.
 
   info                                    what the package is
   bench  [--runs N] [--warm-up N]         how long an inference takes
+         [--threads N]                    on 1 thread, or on more that share large layers
   run    --input FILE.. [--output FILE..] run samples: .npy holds real values (NHWC), any other
                                           file the bytes of the network's own inputs and outputs
   repeat [--runs N] [--layers]            run without looking at a clock, to count instructions";
@@ -28,6 +29,7 @@ pub(crate) enum Job {
     Bench {
         warm_up: u32,
         runs: u32,
+        threads: u32,
     },
     Run {
         inputs: Vec<PathBuf>,
@@ -47,6 +49,7 @@ struct Typed {
     runs: Option<u32>,
     warm_up: Option<u32>,
     layers: bool,
+    threads: Option<u32>,
 }
 
 impl Arguments {
@@ -60,6 +63,7 @@ impl Arguments {
             "bench" => Job::Bench {
                 warm_up: typed.warm_up.unwrap_or(defaults.warm_up),
                 runs,
+                threads: typed.threads.unwrap_or(defaults.threads),
             },
             "run" if typed.inputs.is_empty() => return Err("`run` needs --input".into()),
             "run" => Job::Run {
@@ -91,6 +95,7 @@ impl Typed {
                 "--runs" => typed.runs = Some(number(word, value()?)?),
                 "--warm-up" => typed.warm_up = Some(number(word, value()?)?),
                 "--layers" => typed.layers = true,
+                "--threads" => typed.threads = Some(number(word, value()?)?),
                 option if option.starts_with("--") => {
                     return Err(format!("no option is called {option}"));
                 }
@@ -121,13 +126,20 @@ mod tests {
         let job = Job::Bench {
             warm_up: 2,
             runs: 9,
+            threads: 4,
         };
         let expected = Ok(Arguments {
             job,
             package: Some("m.epk".into()),
         });
-        assert_eq!(parse("bench m.epk --runs 9 --warm-up 2"), expected);
-        assert_eq!(parse("bench --warm-up 2 --runs 9 m.epk"), expected);
+        assert_eq!(
+            parse("bench m.epk --runs 9 --warm-up 2 --threads 4"),
+            expected
+        );
+        assert_eq!(
+            parse("bench --threads 4 --warm-up 2 --runs 9 m.epk"),
+            expected
+        );
     }
 
     #[test]
@@ -137,6 +149,7 @@ mod tests {
             ("fly", "fly"),
             ("bench --runs", "--runs"),
             ("bench --runs many", "many"),
+            ("bench --threads -1", "-1"),
             ("bench --speed 3", "--speed"),
             ("info a.epk b.epk", "b.epk"),
             ("run a.epk", "--input"),

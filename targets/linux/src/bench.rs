@@ -3,9 +3,10 @@
 use crate::stopwatch::{Stopwatch, quantile};
 use crate::{Error, Network, digest, open, processor};
 use edgeprune_format::manifest::DType;
-use edgeprune_runtime::{Arena, KernelSet, Observer, Package};
+use edgeprune_runtime::{Arena, KernelSet, MAX_THREADS, Observer, Package, Pool};
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::parent_id;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 /// How to measure.
@@ -15,6 +16,8 @@ pub struct BenchOptions {
     pub warm_up: u32,
     /// Inferences that count.
     pub runs: u32,
+    /// Threads of an inference.
+    pub threads: u32,
 }
 
 impl Default for BenchOptions {
@@ -22,6 +25,7 @@ impl Default for BenchOptions {
         Self {
             warm_up: 5,
             runs: 50,
+            threads: 1,
         }
     }
 }
@@ -43,7 +47,7 @@ pub struct BenchReport {
     pub cpu: String,
     /// The set of kernels.
     pub kernels: String,
-    /// Threads.
+    /// Threads of an inference.
     pub threads: u32,
     /// Inferences before the first that counts.
     pub warm_up: u32,
@@ -90,26 +94,29 @@ pub struct LayerTime {
 /// Opens `bytes`, runs the network and measures it.
 ///
 /// # Errors
-/// Bytes that are no package, no runs, outputs that differ from run to run.
+/// Bytes that are no package, no runs, no threads or more than this machine runs at a time, outputs that differ from run
+/// to run.
 pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> {
     if options.runs == 0 {
         return Err(Error::NoRuns);
     }
+    let mut pool = pool(options.threads)?;
     let began = Instant::now();
     let package = Package::open(bytes)?;
-    let mut arena = Arena::new(package.arena_bytes());
+    let arena_bytes = package.arena_bytes_for(options.threads as usize);
+    let mut arena = Arena::new(arena_bytes);
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
     let inputs = inputs(network)?;
-    infer(network, &inputs, &mut ())?;
+    infer(network, &mut pool, &inputs, &mut ())?;
     let cold_us = began.elapsed().as_secs_f64() * 1e6;
     let expected = digest(network)?;
     for _ in 0..options.warm_up {
-        infer(network, &inputs, &mut ())?;
+        infer(network, &mut pool, &inputs, &mut ())?;
     }
     let mut watch = Stopwatch::new(network.nodes(), options.runs);
     for run in 0..options.runs {
-        infer(network, &inputs, &mut watch)?;
+        infer(network, &mut pool, &inputs, &mut watch)?;
         if digest(network)? != expected {
             return Err(Error::NotRepeatable { run });
         }
@@ -122,11 +129,11 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
             .map(|byte| format!("{byte:02x}"))
             .collect(),
         package_bytes: bytes.len() as u64,
-        arena_bytes: package.arena_bytes() as u64,
+        arena_bytes: arena_bytes as u64,
         machine: processor::machine(),
         cpu: processor::processor(),
         kernels: network.kernels().name().to_owned(),
-        threads: 1,
+        threads: options.threads,
         warm_up: options.warm_up,
         runs: options.runs,
         cold_us,
@@ -150,11 +157,11 @@ pub fn repeat(bytes: &[u8], runs: u32, layers: bool) -> Result<String, Error> {
     let inputs = inputs(network)?;
     mark();
     for _ in 0..runs {
-        infer(network, &inputs, &mut ())?;
+        infer(network, &mut None, &inputs, &mut ())?;
         mark();
     }
     if layers {
-        infer(network, &inputs, &mut Marks)?;
+        infer(network, &mut None, &inputs, &mut Marks)?;
     }
     digest(network)
 }
@@ -177,8 +184,21 @@ fn mark() {
     let _parent = parent_id();
 }
 
+/// The threads of an inference; none where it has one.
+fn pool(threads: u32) -> Result<Option<Pool>, Error> {
+    let most = available_parallelism().map_or(1, |threads| threads.get().min(MAX_THREADS));
+    match threads as usize {
+        1 => Ok(None),
+        number if (2..=most).contains(&number) => {
+            Pool::new(number).map(Some).map_err(Error::Thread)
+        }
+        _ => Err(Error::Threads { threads, most }),
+    }
+}
+
 fn infer(
     network: &mut Network<'_, '_>,
+    pool: &mut Option<Pool>,
     inputs: &[Vec<u8>],
     observer: &mut impl Observer,
 ) -> Result<(), Error> {
@@ -188,7 +208,11 @@ fn infer(
             input.copy_from_slice(bytes);
         }
     }
-    Ok(network.run(observer)?)
+    match pool {
+        Some(pool) => network.run_on(pool, observer)?,
+        None => network.run(observer)?,
+    }
+    Ok(())
 }
 
 /// Bytes for every input: noise, from a generator that starts in the same state everywhere.

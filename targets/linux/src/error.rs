@@ -40,6 +40,17 @@ pub enum Error {
         /// Which run.
         run: u32,
     },
+    /// No threads, or more than this machine runs at a time or a pool can have.
+    #[error("{threads} threads: this machine has 1 to {most}")]
+    Threads {
+        /// Threads asked for.
+        threads: u32,
+        /// Most threads.
+        most: usize,
+    },
+    /// A thread that the system does not start.
+    #[error("a thread does not start: {0}")]
+    Thread(#[source] std::io::Error),
     /// A benchmark of no runs.
     #[error("a benchmark needs at least one run")]
     NoRuns,

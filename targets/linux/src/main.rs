@@ -53,10 +53,15 @@ fn failure(message: &str) -> ExitCode {
 
 fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
     match &arguments.job {
-        Job::Bench { warm_up, runs } => {
+        Job::Bench {
+            warm_up,
+            runs,
+            threads,
+        } => {
             let options = BenchOptions {
                 warm_up: *warm_up,
                 runs: *runs,
+                threads: *threads,
             };
             Ok(json(&bench(package, options)?))
         }

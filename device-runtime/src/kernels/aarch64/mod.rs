@@ -17,6 +17,7 @@ use super::tile::gemm_i8;
 
 pub(super) static NEON: Table = Table {
     name: "neon",
+    products_per_microsecond: 8_000,
     panel: <neon::Neon as super::tile::Tile>::PANEL,
     rows: <neon::Neon as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<neon::Neon, neon::Neon>(gemm, out),
@@ -31,6 +32,7 @@ pub(super) static NEON: Table = Table {
 
 static DOTPROD: Table = Table {
     name: "dotprod",
+    products_per_microsecond: 50_000,
     panel: <dotprod::DotProduct as super::tile::Tile>::PANEL,
     rows: <dotprod::DotProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct, dotprod::DotProduct>(gemm, out),
@@ -41,6 +43,7 @@ static DOTPROD: Table = Table {
 
 static I8MM: Table = Table {
     name: "i8mm",
+    products_per_microsecond: 64_000,
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
     rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct, i8mm::MatrixProduct>(gemm, out),

@@ -27,15 +27,16 @@ const TILE_SUMS: usize = TILE * TILE * COLUMNS;
 const NINTH: i32 = 0x38e3_8e39;
 const _: () = assert!(NINTH.wrapping_mul(9) == 1);
 
-/// Computes all of a convolution's output.
+/// Computes rows of a convolution's output.
 pub(super) fn convolve(
     convolution: &Convolution<'_>,
     mut scratch: Scratch<'_>,
     out: &mut [i8],
 ) -> Option<()> {
     let shape = convolution.shape;
-    for first in (0..shape.tiles()).step_by(BLOCK) {
-        let tiles = first..shape.tiles().min(first + BLOCK);
+    let all = shape.tiles_of(&convolution.rows);
+    for first in all.clone().step_by(BLOCK) {
+        let tiles = first..all.end.min(first + BLOCK);
         for (index, tile) in tiles.clone().enumerate() {
             transform_input(convolution, tile, index, &mut scratch)?;
         }
@@ -82,7 +83,7 @@ fn transform_products(
         if groups.end == shape.groups() {
             let before = Before::new(groups, biases, sums);
             let codes = tile_codes(products, before, panel, requantize)?;
-            store(shape, tile, column, &codes, out)?;
+            store(convolution, tile, column, &codes, out)?;
             continue;
         }
         for first in (0..COLUMNS).step_by(LANES) {
@@ -496,14 +497,14 @@ fn keep(sums: [[int32x4_t; TILE]; TILE], to: &mut [i32]) -> Option<()> {
 /// Writes a tile's codes, as far as they lie in the output, from a column on.
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 fn store(
-    shape: &Extents,
+    convolution: &Convolution<'_>,
     tile: usize,
     column: usize,
     codes: &[[int8x16_t; COLUMNS / LANES]; TILE],
     out: &mut [i8],
 ) -> Option<()> {
-    let [height, width, filters] = shape.output;
-    let [y, x] = shape.position(tile)?;
+    let [height, width, filters] = convolution.shape.output;
+    let [y, x] = convolution.shape.position(tile)?;
     let columns = COLUMNS.min(filters.checked_sub(column)?);
     for (y, codes) in (y..height).zip(codes) {
         let mut positions = [[0i8; COLUMNS]; TILE];
@@ -512,7 +513,7 @@ fn store(
             let [a, b, c, d] = codes.map(|codes| vreinterpretq_s32_s8(codes));
             vst4q_s32(positions.as_mut_ptr().cast(), int32x4x4_t(a, b, c, d));
         }
-        let to = out.get_mut((y * width + x) * filters + column..)?;
+        let to = out.get_mut(((y - convolution.rows.start) * width + x) * filters + column..)?;
         for (to, codes) in to.chunks_mut(filters).zip(&positions).take(width - x) {
             match to.first_chunk_mut() {
                 Some(to) if columns == COLUMNS => *to = *codes,

@@ -33,7 +33,7 @@ pub(super) fn avx512() -> Option<&'static Table> {
 /// A table of bodies compiled for some features, behind functions that are safe to call because
 /// only a checked constructor gives the table out.
 macro_rules! set {
-    ($table:ident, $name:literal, $features:literal, $tile:ty, $last:ty, $depthwise:path, $floats:ty, $panel:literal, $lone:literal, $held:literal) => {
+    ($table:ident, $name:literal, $products:literal, $features:literal, $tile:ty, $last:ty, $depthwise:path, $floats:ty, $panel:literal, $lone:literal, $held:literal) => {
         static $table: Table = {
             set! { @ $features
                 fn gemm(product: &Gemm<'_>, out: Out<'_>) -> Option<()> {
@@ -66,6 +66,7 @@ macro_rules! set {
             }
             Table {
                 name: $name,
+                products_per_microsecond: $products,
                 panel: <$tile as Tile>::PANEL,
                 rows: <$tile as Tile>::ROWS,
                 gemm_i8: gemm,
@@ -100,6 +101,7 @@ macro_rules! set {
 set!(
     AVX2,
     "avx2",
+    60_000,
     "avx2,fma",
     avx2::Avx2,
     avx2::Avx2,
@@ -112,6 +114,7 @@ set!(
 set!(
     AVX512,
     "avx512",
+    200_000,
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
     avx512::TwoPanels,
     avx512::OnePanel,

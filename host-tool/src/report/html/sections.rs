@@ -403,12 +403,7 @@ fn board_table(variants: &[&Variant]) -> String {
     let rows: Vec<Vec<String>> = benches
         .map(|(label, bench)| {
             let times = &bench.latency_us;
-            let emulated = if bench.emulated { " (emulated)" } else { "" };
-            let mut row = vec![
-                label.clone(),
-                format!("{}{emulated}", bench.board),
-                bench.cpu.clone(),
-            ];
+            let mut row = vec![label.clone(), bench.place(), bench.cpu.clone()];
             row.push(bench.runs.to_string());
             row.extend([times.min, times.p50, times.p90, times.p99].map(micros));
             row.push(
