@@ -3,7 +3,7 @@
 use crate::schema::{Board, Toolchain};
 use std::sync::LazyLock;
 
-const BOARDS: [&str; 7] = [
+const BOARDS: [&str; 9] = [
     include_str!("../rpi-zero2w.toml"),
     include_str!("../rpi-3a-plus.toml"),
     include_str!("../rpi-3b-plus.toml"),
@@ -11,9 +11,14 @@ const BOARDS: [&str; 7] = [
     include_str!("../rpi-cm4.toml"),
     include_str!("../rpi-5.toml"),
     include_str!("../rpi-500.toml"),
+    include_str!("../rpi-2b.toml"),
+    include_str!("../rpi-3b-plus-32.toml"),
 ];
 
-const TOOLCHAINS: [&str; 1] = [include_str!("../toolchains/aarch64-unknown-linux-gnu.toml")];
+const TOOLCHAINS: [&str; 2] = [
+    include_str!("../toolchains/aarch64-unknown-linux-gnu.toml"),
+    include_str!("../toolchains/armv7-unknown-linux-gnueabihf.toml"),
+];
 
 static ALL_BOARDS: LazyLock<Vec<Board>> = LazyLock::new(|| BOARDS.map(built_in_board).into());
 

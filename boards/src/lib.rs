@@ -14,4 +14,6 @@ mod catalogue;
 mod schema;
 
 pub use catalogue::{UnknownBoard, all, find, toolchain};
-pub use schema::{Board, BoardError, Build, Cache, Cpu, Debian, Emulator, Feature, Toolchain};
+pub use schema::{
+    Board, BoardError, Build, Cache, Cpu, Debian, Emulator, Feature, Small, Toolchain,
+};

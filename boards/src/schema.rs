@@ -116,6 +116,16 @@ pub struct Emulator {
     pub cpu: String,
 }
 
+/// A target whose static programs are smaller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Small {
+    /// The compiler's target.
+    pub triple: String,
+    /// Linker, part of the compiler or a program.
+    pub linker: String,
+}
+
 /// Programs and packages that building and emulating for one triple needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -124,6 +134,8 @@ pub struct Toolchain {
     pub triple: String,
     /// Cross linker, a C compiler driver.
     pub linker: String,
+    /// The same processor with a smaller C library, preferred where the compiler has its standard library.
+    pub small: Option<Small>,
     /// User-mode emulator.
     pub emulator: String,
     /// Debian's names.
@@ -192,11 +204,12 @@ impl Board {
 
     /// Flags for the compiler: the core to schedule for, without the extensions that this silicon
     /// lacks. Compilers take the cryptography extension of a Cortex-A53 or A72 for granted, and
-    /// code built that way dies on a Raspberry Pi 3 or 4.
+    /// code built that way dies on a Raspberry Pi 3 or 4. For 32-bit ARM they take nothing for granted.
     pub fn codegen_flags(&self) -> Vec<String> {
+        let is_64_bit = self.build.triple.starts_with("aarch64-");
         let absent: Vec<String> = Feature::ALL
             .into_iter()
-            .filter(|feature| !self.cpu.features.contains(feature))
+            .filter(|feature| is_64_bit && !self.cpu.features.contains(feature))
             .flat_map(Feature::rustc_names)
             .map(|name| format!("-{name}"))
             .collect();
@@ -211,9 +224,10 @@ impl Board {
     pub fn kernels(&self) -> &'static str {
         let has = |feature| self.cpu.features.contains(&feature);
         match self.build.triple.split('-').next() {
-            Some("aarch64") if has(Feature::I8mm) => "i8mm",
-            Some("aarch64") if has(Feature::Dotprod) => "dotprod",
+            Some("aarch64") if has(Feature::I8mm) => "neoni8mm",
+            Some("aarch64") if has(Feature::Dotprod) => "neondot",
             Some("aarch64") => "neon",
+            Some("armv7") if has(Feature::Neon) => "neon32",
             _ => "portable",
         }
     }
@@ -310,8 +324,8 @@ mod tests {
     fn a_board_runs_the_kernels_of_its_extensions() -> Result<(), BoardError> {
         for (features, kernels) in [
             ("[\"neon\"]", "neon"),
-            ("[\"neon\", \"dotprod\"]", "dotprod"),
-            ("[\"neon\", \"dotprod\", \"i8mm\"]", "i8mm"),
+            ("[\"neon\", \"dotprod\"]", "neondot"),
+            ("[\"neon\", \"dotprod\", \"i8mm\"]", "neoni8mm"),
         ] {
             let board = Board::from_toml(&FILE.replace("[\"neon\"]", features))?;
             assert_eq!(board.kernels(), kernels);

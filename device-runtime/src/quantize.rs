@@ -6,7 +6,7 @@
 use edgeprune_format::manifest::Activation;
 
 /// Adding 1.5 x 2^23 leaves no bits for a fraction: the sum is rounded to nearest, ties to even.
-const MAGIC: f32 = 12_582_912.0;
+pub(crate) const MAGIC: f32 = 12_582_912.0;
 
 /// Rounds to the nearest integer, ties to even. Valid for `|x| <= 2^22`: clamp first.
 #[inline(always)]

@@ -136,7 +136,7 @@ fn every_operator() -> Vec<u8> {
 /// The same, with constants that this machine's kernels read in place, and with some that they lay out anew.
 fn packages() -> impl Iterator<Item = Vec<u8>> {
     let (coded, best) = (every_operator(), KernelSet::detect().layout());
-    let foreign = KernelLayout::named("i8mm");
+    let foreign = KernelLayout::named("neoni8mm");
     let panels = [Some(best), foreign].into_iter().flatten();
     let in_panels: Vec<_> = panels.map(|layout| in_panels(&coded, layout)).collect();
     [coded].into_iter().chain(in_panels)

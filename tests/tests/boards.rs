@@ -25,6 +25,9 @@ use tempfile::TempDir;
 
 type TestResult = Result<(), Box<dyn Error>>;
 
+/// Most bytes of a device binary with the operators of one network, without its package.
+const MOST_BINARY_BYTES: u64 = 700_000;
+
 /// One board for each emulated core.
 fn cores() -> Vec<&'static Board> {
     let mut cores: Vec<&Board> = Vec::new();
@@ -104,6 +107,24 @@ fn package(folder: &Path) -> std::io::Result<PathBuf> {
     net.node(Op::FullyConnected { linear }, &[pooled], scores);
     net.node(Op::Softmax, &[scores], shares);
     let path = folder.join("small.epk");
+    fs::write(&path, net.package())?;
+    Ok(path)
+}
+
+/// A package of one pooling layer, an operator that [`package`] does not have.
+fn pooling(folder: &Path) -> std::io::Result<PathBuf> {
+    let mut net = Network::default();
+    let [input, output] = [8, 4].map(|side| net.codes([1, side, side, 8], 0.02, -5));
+    let window = Window {
+        kernel: [2, 2],
+        stride: [2, 2],
+        dilation: [1, 1],
+        pad: [0, 0],
+    };
+    net.input(input);
+    net.output(output);
+    net.node(Op::MaxPool2d { window }, &[input], output);
+    let path = folder.join("pooling.epk");
     fs::write(&path, net.package())?;
     Ok(path)
 }
@@ -344,7 +365,14 @@ fn an_embedded_package_runs_from_one_static_file() -> TestResult {
     ])?;
     assert!(built.status.success(), "{built:?}");
     let built: serde_json::Value = serde_json::from_slice(&built.stdout)?;
-    assert_eq!(built["binary_bytes"], fs::metadata(&binary)?.len());
+    let (bytes, package_bytes) = (fs::metadata(&binary)?.len(), fs::metadata(&package)?.len());
+    assert_eq!(built["binary_bytes"], bytes);
+    match &build::toolchain(board)?.small {
+        Some(small) if built["triple"] == *small.triple => {
+            assert!(bytes - package_bytes <= MOST_BINARY_BYTES, "{bytes}");
+        }
+        _ => eprintln!("the size is not tested: only rustup has the small C library"),
+    }
     fs::remove_file(&package)?;
     let emulator = &build::toolchain(board)?.emulator;
     let run = Command::new(emulator)
@@ -354,10 +382,32 @@ fn an_embedded_package_runs_from_one_static_file() -> TestResult {
     assert!(run.status.success(), "{run:?}");
     let report: serde_json::Value = serde_json::from_slice(&run.stdout)?;
     assert_eq!(report["model"], "test");
-    assert_eq!(
-        report["package_bytes"].as_u64(),
-        Some(fs::metadata(self::package(folder.path())?)?.len())
-    );
+    assert_eq!(report["package_bytes"], package_bytes);
+    Ok(())
+}
+
+#[test]
+fn a_binary_has_the_operators_of_its_packages_alone_and_names_one_that_is_missing() -> TestResult {
+    if !toolchain_is_there()? {
+        return Ok(());
+    }
+    let folder = TempDir::new()?;
+    let (package, pooling) = (package(folder.path())?, pooling(folder.path())?);
+    let board = cores()[0];
+    let bench = |packages: &[PathBuf]| -> Result<Output, Box<dyn Error>> {
+        let binary = folder.path().join("device");
+        build::device_binary(board, packages, &binary)?;
+        let mut run = Command::new(&build::toolchain(board)?.emulator);
+        run.arg(&binary).arg("bench").arg(&pooling);
+        Ok(run.output()?)
+    };
+    let without = bench(std::slice::from_ref(&package))?;
+    let message = String::from_utf8_lossy(&without.stderr);
+    assert_eq!(without.status.code(), Some(1), "{message}");
+    for word in ["without `max_pool_2d`", "edgeprune build"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert!(bench(&[package, pooling.clone()])?.status.success());
     Ok(())
 }
 

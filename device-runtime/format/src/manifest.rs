@@ -426,6 +426,14 @@ impl Op {
         }
     }
 
+    /// The file that holds the operator in the runtime, and the cargo feature that builds it in.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Binary { .. } => "binary",
+            _ => self.name(),
+        }
+    }
+
     /// The constants, if the operator has weights.
     pub fn linear(&self) -> Option<&Linear> {
         match self {

@@ -8,8 +8,20 @@
 //! Adding a set is adding a file with what it does to one tile, a `TABLE`, and a line in
 //! [`KernelSet::available`].
 
+/// A kernel; in a program without the feature that needs it, one that computes nothing.
+macro_rules! kernel_of {
+    ($feature:literal, $kernel:path, $($argument:ident),*) => {
+        |$($argument),*| match cfg!(feature = $feature) {
+            true => $kernel($($argument),*),
+            false => None,
+        }
+    };
+}
+
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(all(feature = "std", target_os = "linux", target_arch = "arm"))]
+mod arm;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 mod depthwise;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
@@ -17,7 +29,11 @@ mod float;
 mod name;
 mod panel;
 pub(crate) mod portable;
-#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+#[cfg(any(
+    target_arch = "aarch64",
+    all(feature = "std", target_arch = "x86_64"),
+    all(feature = "std", target_os = "linux", target_arch = "arm")
+))]
 mod tile;
 #[cfg_attr(
     not(target_arch = "aarch64"),
@@ -62,6 +78,8 @@ impl KernelSet {
             aarch64::dotprod(),
             #[cfg(target_arch = "aarch64")]
             aarch64::i8mm(),
+            #[cfg(all(feature = "std", target_os = "linux", target_arch = "arm"))]
+            arm::neon(),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             x86_64::avx2(),
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
@@ -70,7 +88,7 @@ impl KernelSet {
         sets.into_iter().flatten().map(Self)
     }
 
-    /// The set's name: `portable`, `neon`, `dotprod`, `i8mm`, `avx2`, `avx512`.
+    /// The set's name: `portable`, `neon32`, `neon`, `neondot`, `neoni8mm`, `avx2`, `avx512vnni`.
     pub fn name(self) -> &'static str {
         self.0.name
     }
@@ -195,7 +213,11 @@ pub(crate) fn source(start: u32) -> (usize, usize) {
 }
 
 /// Where a start points to.
-#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+#[cfg(any(
+    target_arch = "aarch64",
+    all(feature = "std", target_arch = "x86_64"),
+    all(feature = "std", target_os = "linux", target_arch = "arm")
+))]
 #[inline(always)]
 fn place(sources: [&[i8]; 2], start: u32) -> *const i8 {
     let [input, gathered] = sources.map(<[i8]>::as_ptr);
@@ -397,6 +419,7 @@ pub(crate) struct GemmF32<'s> {
 }
 
 impl GemmF32<'_> {
+    #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
     #[inline(always)]
     fn rows(&self) -> usize {
         self.starts.len() / self.runs.max(1)

@@ -43,11 +43,12 @@ impl KernelLayout {
     pub fn all() -> impl Iterator<Item = Self> {
         let all = [
             ("portable", PORTABLE, false),
+            ("neon32", NEON, false),
             ("neon", NEON, true),
-            ("dotprod", DOTPROD, false),
-            ("i8mm", I8MM, false),
+            ("neondot", DOTPROD, false),
+            ("neoni8mm", I8MM, false),
             ("avx2", AVX2, false),
-            ("avx512", AVX512, false),
+            ("avx512vnni", AVX512, false),
         ];
         all.into_iter()
             .map(|(name, panel, tiles)| Self { name, panel, tiles })

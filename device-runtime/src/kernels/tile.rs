@@ -122,11 +122,22 @@ impl<const M: usize> Rows<M> {
         }
     }
 
+    /// `[row][run]`: where each run begins, for assembly that reads it.
+    #[cfg(target_arch = "arm")]
+    #[inline(always)]
+    pub(super) fn places(self) -> *const *const i8 {
+        self.begin
+    }
+
     /// Where a run of each row begins. [`Gemm::check`] has found [`Self::run`] codes from there on inside
     /// the source.
     ///
     /// # Safety
     /// `run` is below [`Self::runs`].
+    #[cfg_attr(
+        target_arch = "arm",
+        expect(dead_code, reason = "assembly reads the places")
+    )]
     #[inline(always)]
     pub(super) unsafe fn begin(self, run: usize) -> [*const i8; M] {
         let mut begin = [core::ptr::null(); M];

@@ -1,7 +1,7 @@
 //! Joins activations of one element type and quantization along an axis.
 
 use super::bounds::{chunks, chunks_mut, copy};
-use super::{Activation, Checked, Context, Memory, Region};
+use super::{Activation, Checked, Context, Memory};
 use edgeprune_format::manifest::MAX_NODE_INPUTS;
 use heapless::Vec;
 
@@ -41,10 +41,10 @@ impl Concat {
         Ok(Self { runs })
     }
 
-    pub(crate) fn run(&self, memory: &mut Memory<'_>, inputs: &[Region]) -> Option<()> {
+    pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         let whole: usize = self.runs.iter().sum();
         let mut first = 0;
-        for (&region, &run) in inputs.iter().zip(&self.runs) {
+        for (&region, &run) in memory.inputs.iter().zip(&self.runs) {
             let input = memory.input(region)?;
             let output = chunks_mut(memory.output, whole)?;
             for (out, input) in output.zip(chunks(input, run)?) {

@@ -154,6 +154,9 @@ impl Linear {
         if !ordered {
             return Err("an activation whose bounds are not in order");
         }
+        if input.element == Element::F32 && cfg!(not(feature = "float_layers")) {
+            return Err(missing!("float_layers"));
+        }
         let finish = match (input.element, output.element, weights.dtype) {
             (Element::I8 { .. }, Element::I8 { scale, zero_point }, DType::I8) => {
                 Finish::Codes(Codes::of(linear.activation, scale, zero_point))

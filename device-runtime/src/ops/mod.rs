@@ -2,6 +2,17 @@
 //! offset; opening a package calls it and drops the result, a session keeps the result. `run` then
 //! checks nothing. Offsets count from the start of the activations, the constants or the body.
 
+/// Why a node cannot be run by a program that was built without a feature.
+macro_rules! missing {
+    ($feature:literal) => {
+        concat!(
+            "this program was built without `",
+            $feature,
+            "`: `edgeprune build MODEL.epk` builds one for a package"
+        )
+    };
+}
+
 mod average_pool_2d;
 mod binary;
 mod bounds;
@@ -305,6 +316,7 @@ pub(crate) struct Memory<'s> {
     /// Activations after the output.
     high: &'s [u8],
     high_offset: usize,
+    pub(crate) inputs: &'s [Region],
     /// Those bytes of the output that [`Self::pieces`] are.
     pub(crate) output: &'s mut [u8],
     pub(crate) scratch: &'s mut [u8],
@@ -334,24 +346,53 @@ pub(crate) struct Step {
     kernel: Prepared,
 }
 
-#[derive(Clone, Debug)]
-enum Prepared {
-    Conv2d(conv_2d::Conv2d),
-    DepthwiseConv2d(depthwise_conv_2d::DepthwiseConv2d),
-    FullyConnected(fully_connected::FullyConnected),
-    Binary(binary::Binary),
-    MaxPool2d(max_pool_2d::MaxPool2d),
-    AveragePool2d(average_pool_2d::AveragePool2d),
-    Mean(mean::Mean),
-    Table(table::Table),
-    Unary(unary::Unary),
-    Softmax(softmax::Softmax),
-    Concat(concat::Concat),
-    Pad(pad::Pad),
-    Slice(slice::Slice),
-    Transpose(transpose::Transpose),
-    Resize(resize::Resize),
-    Convert(convert::Convert),
+/// From a line for each operator: what a prepared node holds, and the two phases. The line names the cargo
+/// feature that builds the operator in, the manifest's operator and those of its fields that `prepare` takes.
+macro_rules! operators {
+    ($($feature:literal: $operator:ident { $($field:ident),* } => $prepared:ty,)*) => {
+        #[derive(Clone, Debug)]
+        enum Prepared {
+            $($operator($prepared),)*
+        }
+
+        impl Prepared {
+            fn new(cx: &Context<'_, '_>) -> Checked<Self> {
+                match cx.node.op {
+                    $(Op::$operator { $($field),* } if cfg!(feature = $feature) => {
+                        <$prepared>::prepare(cx $(, $field)*).map(Self::$operator)
+                    })*
+                    $(Op::$operator { .. } => Err(missing!($feature)),)*
+                    _ => Err("an operator that this runtime does not know"),
+                }
+            }
+
+            fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
+                match self {
+                    $(Self::$operator(op) if cfg!(feature = $feature) => op.run(memory),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+operators! {
+    "conv_2d": Conv2d { linear, window, groups } => conv_2d::Conv2d,
+    "depthwise_conv_2d": DepthwiseConv2d { linear, window } => depthwise_conv_2d::DepthwiseConv2d,
+    "fully_connected": FullyConnected { linear } => fully_connected::FullyConnected,
+    "binary": Binary { kind, activation } => binary::Binary,
+    "max_pool_2d": MaxPool2d { window } => max_pool_2d::MaxPool2d,
+    "average_pool_2d": AveragePool2d { window, count_include_pad } => average_pool_2d::AveragePool2d,
+    "mean": Mean {} => mean::Mean,
+    "table": Table { table } => table::Table,
+    "unary": Unary { kind } => unary::Unary,
+    "softmax": Softmax {} => softmax::Softmax,
+    "concat": Concat { axis } => concat::Concat,
+    "pad": Pad { before, value } => pad::Pad,
+    "slice": Slice { start, step } => slice::Slice,
+    "transpose": Transpose { perm } => transpose::Transpose,
+    "resize": Resize { kind, coordinates } => resize::Resize,
+    "convert": Convert {} => convert::Convert,
 }
 
 impl Step {
@@ -452,7 +493,7 @@ impl Step {
 
     /// The memory for a run that computes the whole output.
     pub(crate) fn memory<'s>(
-        &self,
+        &'s self,
         body: &'s [u8],
         constants: &'s [u8],
         activations: &'s mut [u8],
@@ -467,6 +508,7 @@ impl Step {
             low,
             high,
             high_offset: self.output.end(),
+            inputs: &self.inputs,
             output,
             scratch,
             kernels,
@@ -476,69 +518,7 @@ impl Step {
 
     /// Computes some pieces of the output. `None` stands for a bound that preparation has ruled out.
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
-        match &self.kernel {
-            Prepared::Conv2d(op) => op.run(memory),
-            Prepared::DepthwiseConv2d(op) => op.run(memory),
-            Prepared::FullyConnected(op) => op.run(memory),
-            Prepared::Binary(op) => op.run(memory),
-            Prepared::MaxPool2d(op) => op.run(memory),
-            Prepared::AveragePool2d(op) => op.run(memory),
-            Prepared::Mean(op) => op.run(memory),
-            Prepared::Table(op) => op.run(memory),
-            Prepared::Unary(op) => op.run(memory),
-            Prepared::Softmax(op) => op.run(memory),
-            Prepared::Concat(op) => op.run(memory, &self.inputs),
-            Prepared::Pad(op) => op.run(memory),
-            Prepared::Slice(op) => op.run(memory),
-            Prepared::Transpose(op) => op.run(memory),
-            Prepared::Resize(op) => op.run(memory),
-            Prepared::Convert(op) => op.run(memory),
-        }
-    }
-}
-
-impl Prepared {
-    fn new(cx: &Context<'_, '_>) -> Checked<Self> {
-        Ok(match cx.node.op {
-            Op::Conv2d {
-                linear,
-                window,
-                groups,
-            } => Self::Conv2d(conv_2d::Conv2d::prepare(cx, linear, window, groups)?),
-            Op::DepthwiseConv2d { linear, window } => Self::DepthwiseConv2d(
-                depthwise_conv_2d::DepthwiseConv2d::prepare(cx, linear, window)?,
-            ),
-            Op::FullyConnected { linear } => {
-                Self::FullyConnected(fully_connected::FullyConnected::prepare(cx, linear)?)
-            }
-            Op::Binary { kind, activation } => {
-                Self::Binary(binary::Binary::prepare(cx, kind, activation)?)
-            }
-            Op::MaxPool2d { window } => {
-                Self::MaxPool2d(max_pool_2d::MaxPool2d::prepare(cx, window)?)
-            }
-            Op::AveragePool2d {
-                window,
-                count_include_pad,
-            } => Self::AveragePool2d(average_pool_2d::AveragePool2d::prepare(
-                cx,
-                window,
-                count_include_pad,
-            )?),
-            Op::Mean => Self::Mean(mean::Mean::prepare(cx)?),
-            Op::Table { table } => Self::Table(table::Table::prepare(cx, table)?),
-            Op::Unary { kind } => Self::Unary(unary::Unary::prepare(cx, kind)?),
-            Op::Softmax => Self::Softmax(softmax::Softmax::prepare(cx)?),
-            Op::Concat { axis } => Self::Concat(concat::Concat::prepare(cx, axis)?),
-            Op::Pad { before, value } => Self::Pad(pad::Pad::prepare(cx, before, value)?),
-            Op::Slice { start, step } => Self::Slice(slice::Slice::prepare(cx, start, step)?),
-            Op::Transpose { perm } => Self::Transpose(transpose::Transpose::prepare(cx, perm)?),
-            Op::Resize { kind, coordinates } => {
-                Self::Resize(resize::Resize::prepare(cx, kind, coordinates)?)
-            }
-            Op::Convert => Self::Convert(convert::Convert::prepare(cx)?),
-            _ => return Err("an operator that this runtime does not know"),
-        })
+        self.kernel.run(memory)
     }
 }
 

@@ -11,28 +11,42 @@ pub use source::Source;
 
 use crate::Error;
 use edgeprune_boards::{Board, Toolchain};
+use edgeprune_format::manifest::{DType, Node};
+use edgeprune_format::{Container, FormatError, Manifest};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The package in the workspace that becomes the binary, and the binary's name.
 const DEVICE_PACKAGE: &str = "edgeprune-device";
+/// The package whose features are families of operators.
+const RUNTIME: &str = "edgeprune-runtime";
+/// The feature of layers in single precision.
+const FLOAT_LAYERS: &str = "float_layers";
 /// Lines of cargo's own message that an error repeats.
 const TAIL_LINES: usize = 30;
 
-/// Builds the device binary for `board` and puts it at `output`. With a `package`, the binary
-/// contains it and needs no other file on the board.
+/// Builds the device binary for `board`, puts it at `output` and returns the triple that it is compiled for. With
+/// `packages`, the binary has their operators alone, without any it has all; it contains a single package and
+/// needs no other file on the board.
 ///
 /// # Errors
 /// A package that does not open, no source, compiler or linker for the board, a failed build.
-pub fn device_binary(board: &Board, package: Option<&Path>, output: &Path) -> Result<(), Error> {
+pub fn device_binary<'b>(
+    board: &'b Board,
+    packages: &[PathBuf],
+    output: &Path,
+) -> Result<&'b str, Error> {
     let source = Source::find()?;
-    let package = package.map(checked).transpose()?;
+    let contents = Contents::of(packages)?;
     let folder = source.device_folder();
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     let _lock = lock(&folder)?;
-    let built = compile(&source, board, package.as_deref())?;
-    install(&built, output)
+    let target = Target::find(board, &source)?;
+    let built = compile(&source, board, &target, &contents)?;
+    install(&built, output)?;
+    Ok(target.triple)
 }
 
 /// The device binary for `board` without a package, where it stays for the next time.
@@ -45,7 +59,7 @@ pub fn shared_device_binary(board: &Board) -> Result<PathBuf, Error> {
         .join("boards")
         .join(&board.id)
         .join(DEVICE_PACKAGE);
-    device_binary(board, None, &output)?;
+    device_binary(board, &[], &output)?;
     Ok(output)
 }
 
@@ -62,14 +76,61 @@ pub fn toolchain(board: &Board) -> Result<&'static Toolchain, Error> {
     })
 }
 
-/// The absolute path of a package that opens.
-fn checked(package: &Path) -> Result<PathBuf, Error> {
-    let bytes = fs::read(package).map_err(Error::io(package))?;
-    edgeprune_format::Container::parse(&bytes).map_err(|cause| Error::Package {
-        path: package.to_path_buf(),
+/// What a device binary holds.
+#[derive(Default)]
+struct Contents {
+    /// A package, by its absolute path.
+    package: Option<PathBuf>,
+    /// The runtime's features; none stands for all.
+    operators: BTreeSet<&'static str>,
+}
+
+impl Contents {
+    fn of(packages: &[PathBuf]) -> Result<Self, Error> {
+        let mut contents = Self::default();
+        for path in packages {
+            contents.operators.extend(operators(path)?);
+        }
+        if let [path] = packages {
+            contents.package = Some(path.canonicalize().map_err(Error::io(path))?);
+        }
+        Ok(contents)
+    }
+
+    /// Cargo's arguments.
+    fn features(&self) -> Vec<String> {
+        if self.operators.is_empty() {
+            return Vec::new();
+        }
+        let features = self
+            .operators
+            .iter()
+            .map(|family| format!("{RUNTIME}/{family}"));
+        let features = features.collect::<Vec<_>>().join(",");
+        vec![
+            "--no-default-features".into(),
+            "--features".into(),
+            features,
+        ]
+    }
+}
+
+/// The runtime's features that run the package at `path`.
+fn operators(path: &Path) -> Result<BTreeSet<&'static str>, Error> {
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    let refused = |cause: FormatError| Error::Package {
+        path: path.to_path_buf(),
         cause: cause.to_string(),
-    })?;
-    package.canonicalize().map_err(Error::io(package))
+    };
+    let container = Container::parse(&bytes).map_err(refused)?;
+    let manifest = Manifest::parse(container.manifest).map_err(refused)?;
+    let is_float = |node: &Node<'_>| {
+        let input = node.inputs.first().and_then(|&id| manifest.tensor(id));
+        node.op.linear().is_some() && input.is_some_and(|input| input.dtype == DType::F32)
+    };
+    let float = manifest.nodes().any(|node| is_float(&node));
+    let families = manifest.nodes().map(|node| node.op.family());
+    Ok(families.chain(float.then_some(FLOAT_LAYERS)).collect())
 }
 
 /// Two builds at once would overwrite each other's binary.
@@ -80,27 +141,60 @@ fn lock(folder: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-fn compile(source: &Source, board: &Board, package: Option<&Path>) -> Result<PathBuf, Error> {
-    let tools = toolchain(board)?;
-    let compiler = Compiler::find(&tools.triple, source.root())
-        .map_err(|rejected| no_compiler(board, tools, &rejected))?;
+/// What to compile for, and with which programs.
+struct Target<'b> {
+    triple: &'b str,
+    linker: &'b str,
+    compiler: Compiler,
+}
+
+impl<'b> Target<'b> {
+    /// The small target of the board's toolchain where a compiler has it, else the board's own.
+    fn find(board: &'b Board, source: &Source) -> Result<Self, Error> {
+        let tools = toolchain(board)?;
+        let compiler = |triple: &str| Compiler::find(triple, source.root());
+        if let Some(small) = &tools.small
+            && let Ok(compiler) = compiler(&small.triple)
+        {
+            return Ok(Self {
+                triple: &small.triple,
+                linker: &small.linker,
+                compiler,
+            });
+        }
+        Ok(Self {
+            triple: &tools.triple,
+            linker: &tools.linker,
+            compiler: compiler(&tools.triple)
+                .map_err(|rejected| no_compiler(board, tools, &rejected))?,
+        })
+    }
+}
+
+fn compile(
+    source: &Source,
+    board: &Board,
+    target: &Target<'_>,
+    contents: &Contents,
+) -> Result<PathBuf, Error> {
     let folder = source.device_folder();
     let mut cargo = Command::new(cargo());
     cargo
         .current_dir(source.root())
         .args(["build", "--package", DEVICE_PACKAGE, "--profile", "device"])
-        .args(["--target", &tools.triple, "--target-dir"])
+        .args(contents.features())
+        .args(["--target", target.triple, "--target-dir"])
         .arg(&folder)
-        .env("RUSTC", &compiler.program)
+        .env("RUSTC", &target.compiler.program)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(board).join("\x1f"))
-        .env(linker_variable(&tools.triple), &tools.linker)
+        .env(linker_variable(target.triple), target.linker)
         .env_remove("EDGEPRUNE_PACKAGE");
-    if let Some(package) = package {
+    if let Some(package) = &contents.package {
         cargo.env("EDGEPRUNE_PACKAGE", package);
     }
     run(&mut cargo, board)?;
     Ok(folder
-        .join(&tools.triple)
+        .join(target.triple)
         .join("device")
         .join(DEVICE_PACKAGE))
 }
@@ -191,7 +285,7 @@ mod tests {
         let folder = tempfile::tempdir().map_err(Error::io(Path::new("temporary folder")))?;
         let path = folder.path().join("text.epk");
         fs::write(&path, "not a package, whatever its name says").map_err(Error::io(&path))?;
-        let message = checked(&path).map_or_else(|e| e.to_string(), |_| String::new());
+        let message = operators(&path).map_or_else(|e| e.to_string(), |_| String::new());
         assert!(
             message.contains("text.epk") && message.contains("magic"),
             "{message}"

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 /// Cross-compile a device binary for a board.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A package to embed; without it, the binary takes a package's path on the board.
+    /// Packages whose operators the binary has; without any it has all. One package becomes part of the binary,
+    /// else the binary takes a package's path on the board.
     #[arg(value_name = "MODEL.epk")]
-    package: Option<PathBuf>,
+    packages: Vec<PathBuf>,
     /// The board's name or TOML file.
     #[arg(long, value_name = "BOARD")]
     board: BoardArg,
@@ -35,24 +36,32 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let board = &self.board.board;
         output::note(format!("building the device binary for {}", board.name));
-        build::device_binary(board, self.package.as_deref(), &self.output)?;
+        let triple = build::device_binary(board, &self.packages, &self.output)?;
         let binary_bytes = std::fs::metadata(&self.output)
             .map_err(Error::io(&self.output))?
             .len();
         if self.json {
             return output::print_json(&Built {
                 board: &board.id,
-                triple: &board.build.triple,
+                triple,
                 binary: &self.output,
                 binary_bytes,
             });
+        }
+        if let Some(small) = &build::toolchain(board)?.small
+            && small.triple != triple
+        {
+            output::note(format!(
+                "`rustup target add {}` makes the next one smaller",
+                small.triple
+            ));
         }
         output::print(&format!(
             "{}: {} for {} ({}), static\n",
             self.output.display(),
             output::human_bytes(binary_bytes),
             board.name,
-            board.build.triple
+            triple
         ))
     }
 }

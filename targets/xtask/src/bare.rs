@@ -1,7 +1,7 @@
 //! Checks of the runtime for boards: that it builds where there is no operating system, by rustup's targets or by
 //! compiling `core` from the distribution's source, and that its kernels are right on an emulated core.
 
-use crate::setup::{LINKER, TRIPLE, cross_compiler};
+use crate::setup::{ARM32, ARM64, Architecture};
 use crate::shell::{Failure, Step};
 use std::path::Path;
 
@@ -12,6 +12,23 @@ const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/core";
 /// Apart from the rest: another compiler would invalidate it.
 const FOLDER: &str = "target/bare";
 
+const BUILD: [&str; 4] = ["build", "--release", "--target-dir", FOLDER];
+/// The operators of MLPerf Tiny's ResNet-8.
+const NETWORK: [&str; 6] = [
+    "conv_2d",
+    "binary",
+    "mean",
+    "fully_connected",
+    "softmax",
+    "convert",
+];
+/// Most bytes of code of a program with those.
+const MOST_CODE: u32 = 100_000;
+
+/// Part of the cross toolchain, as is the compiler driver.
+const LINKER: &str = "aarch64-linux-gnu-ld";
+const SIZE: &str = "aarch64-linux-gnu-size";
+
 /// A way to compile for a triple without an operating system.
 enum Way {
     /// This compiler has `core` for it.
@@ -20,24 +37,36 @@ enum Way {
     FromSource,
 }
 
-/// Runs the runtime's tests of operators on an emulated core that has every set of kernels.
+/// Runs the runtime's tests of operators on emulated cores that have every set of kernels.
 pub(crate) fn emulated_tests() -> Result<(), Failure> {
-    let rustc = cross_compiler().ok_or_else(no_compiler)?;
+    emulated_tests_of(&ARM64)?;
+    emulated_tests_of(&ARM32)
+}
+
+fn emulated_tests_of(architecture: &Architecture) -> Result<(), Failure> {
+    let triple = architecture.triple;
+    let variable = triple.to_ascii_uppercase().replace('-', "_");
     Step::cargo(["test", "--release", "-p", RUNTIME, "--features", "std"])
         .args(["--test", "linear", "--test", "operators"])
-        .args(["--target", TRIPLE, "--target-dir", FOLDER])
-        .env("RUSTC", rustc)
+        .args(["--target", triple, "--target-dir", FOLDER])
+        .env("RUSTC", compiler(architecture)?)
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER)
         .env(
-            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
-            "qemu-aarch64 -cpu max",
+            &format!("CARGO_TARGET_{variable}_LINKER"),
+            architecture.linker,
+        )
+        .env(
+            &format!("CARGO_TARGET_{variable}_RUNNER"),
+            &format!("{} -cpu max", architecture.emulator),
         )
         .run()
 }
 
-fn no_compiler() -> Failure {
-    Failure(format!("no compiler for {TRIPLE}: run `cargo xtask setup`"))
+fn compiler(architecture: &Architecture) -> Result<&'static str, Failure> {
+    let triple = architecture.triple;
+    architecture
+        .compiler()
+        .ok_or_else(|| Failure(format!("no compiler for {triple}: run `cargo xtask setup`")))
 }
 
 /// The triples for which there is no way.
@@ -50,16 +79,55 @@ pub(crate) fn missing() -> Vec<&'static str> {
 /// Builds the runtime without `std` for each triple.
 pub(crate) fn check() -> Result<(), Failure> {
     for triple in BARE {
-        build(triple)?;
+        build_for(triple, Step::cargo(BUILD).args(["--package", RUNTIME]))?;
     }
-    let rustc = cross_compiler().ok_or_else(no_compiler)?;
-    runtime(TRIPLE).env("RUSTC", rustc).run()
+    let linux = Step::cargo(BUILD)
+        .args(["--package", RUNTIME, "--target", ARM64.triple])
+        .env("RUSTC", compiler(&ARM64)?);
+    linux.run()?;
+    check_size()
 }
 
-fn build(triple: &str) -> Result<(), Failure> {
+/// Links the program of `targets/bare-metal` with the operators of one network, and asserts that it is small. The
+/// processor allows loads that are not aligned where its caches are in use.
+fn check_size() -> Result<(), Failure> {
+    let [triple, _] = BARE;
+    let features = NETWORK.map(|feature| format!("{RUNTIME}/{feature}"));
+    let program = Step::cargo(BUILD)
+        .args(["--manifest-path", "targets/bare-metal/Cargo.toml"])
+        .args(["--no-default-features", "--features", &features.join(",")])
+        .env(
+            "RUSTFLAGS",
+            "-Ctarget-cpu=cortex-a72 -Ctarget-feature=-strict-align",
+        )
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_LINKER", LINKER);
+    build_for(triple, program)?;
+    let file = format!("{FOLDER}/{triple}/release/edgeprune-bare-metal");
+    let sections = Step::new(SIZE).args(["-A", &file]).output();
+    match sections.as_deref().and_then(code_bytes) {
+        Some(bytes) if bytes <= MOST_CODE => {
+            eprintln!("{bytes} bytes of code without an operating system");
+            Ok(())
+        }
+        Some(bytes) => Err(Failure(format!(
+            "{file} has {bytes} bytes of code, more than {MOST_CODE}"
+        ))),
+        None => Err(Failure(format!("`{SIZE} -A {file}` names no code"))),
+    }
+}
+
+/// The size of the section `.text` in what `size -A` prints.
+fn code_bytes(sections: &str) -> Option<u32> {
+    let line = sections.lines().find(|line| line.starts_with(".text"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Runs a build for a triple without an operating system.
+fn build_for(triple: &str, cargo: Step) -> Result<(), Failure> {
+    let cargo = cargo.args(["--target", triple]);
     match way(triple) {
-        Some(Way::Ready(rustc)) => runtime(triple).env("RUSTC", rustc).run(),
-        Some(Way::FromSource) => runtime(triple)
+        Some(Way::Ready(rustc)) => cargo.env("RUSTC", rustc).run(),
+        Some(Way::FromSource) => cargo
             .args(["-Zbuild-std=core,alloc"])
             .env("RUSTC", DEBIAN_RUSTC)
             .env("RUSTC_BOOTSTRAP", "1")
@@ -76,15 +144,6 @@ fn way(triple: &str) -> Option<Way> {
         Some(rustc) => Some(Way::Ready(rustc)),
         None => Path::new(DEBIAN_SOURCE).is_dir().then_some(Way::FromSource),
     }
-}
-
-fn runtime(triple: &str) -> Step {
-    Step::cargo(["build", "--release", "--package", RUNTIME]).args([
-        "--target",
-        triple,
-        "--target-dir",
-        FOLDER,
-    ])
 }
 
 fn has_core(rustc: &str, triple: &str) -> bool {

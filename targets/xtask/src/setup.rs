@@ -4,30 +4,54 @@
 use crate::bare;
 use crate::shell::{Failure, Step, workspace};
 
-/// 64-bit ARM Linux: every built-in board.
-pub(crate) const TRIPLE: &str = "aarch64-unknown-linux-gnu";
-/// Its linker.
-pub(crate) const LINKER: &str = "aarch64-linux-gnu-gcc";
-/// Debian's name of that architecture.
-const DEBIAN_ARCH: &str = "arm64";
+/// What the boards of one architecture need.
+pub(crate) struct Architecture {
+    /// The compiler's name.
+    pub(crate) triple: &'static str,
+    /// With a smaller C library, where boards use one; only rustup has it.
+    small: Option<&'static str>,
+    pub(crate) linker: &'static str,
+    pub(crate) emulator: &'static str,
+    /// Debian's name of the architecture.
+    debian: &'static str,
+    debian_rust: &'static str,
+    debian_linker: [&'static str; 2],
+}
+
+/// 64-bit ARM Linux.
+pub(crate) const ARM64: Architecture = Architecture {
+    triple: "aarch64-unknown-linux-gnu",
+    small: Some("aarch64-unknown-linux-musl"),
+    linker: "aarch64-linux-gnu-gcc",
+    emulator: "qemu-aarch64",
+    debian: "arm64",
+    debian_rust: "libstd-rust-web-dev:arm64",
+    debian_linker: ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+};
+
+/// 32-bit ARM Linux.
+pub(crate) const ARM32: Architecture = Architecture {
+    triple: "armv7-unknown-linux-gnueabihf",
+    small: None,
+    linker: "arm-linux-gnueabihf-gcc",
+    emulator: "qemu-arm",
+    debian: "armhf",
+    debian_rust: "libstd-rust-web-dev:armhf",
+    debian_linker: ["gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"],
+};
+
+const ARCHITECTURES: [Architecture; 2] = [ARM64, ARM32];
 /// Debian's compiler, behind rustup's in the search path.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-const DEBIAN_RUST: [&str; 3] = ["rustc-web", "libstd-rust-web-dev:arm64", "rust-web-src"];
-const DEBIAN_LINKER: [&str; 2] = ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"];
+const DEBIAN_RUST: [&str; 2] = ["rustc-web", "rust-web-src"];
 const DEBIAN_EMULATOR: [&str; 1] = ["qemu-user"];
 const DEBIAN_C_COMPILER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Installs what is missing.
 pub(crate) fn run() -> Result<(), Failure> {
     let mut packages: Vec<&str> = Vec::new();
-    if cross_compiler().is_none() && !(rustup_adds(&[TRIPLE]) && cross_compiler().is_some()) {
-        packages.extend(DEBIAN_RUST);
-    }
-    if !starts(LINKER) {
-        packages.extend(DEBIAN_LINKER);
-    }
-    if !starts("qemu-aarch64") {
-        packages.extend(DEBIAN_EMULATOR);
+    for architecture in &ARCHITECTURES {
+        packages.extend(architecture.missing());
     }
     if !starts("cc") {
         packages.extend(DEBIAN_C_COMPILER);
@@ -59,15 +83,51 @@ pub(crate) fn for_tests() -> Result<(), Failure> {
     install(&DEBIAN_RUST)
 }
 
-/// The compiler that has the standard library for the boards: the one in the search path or Debian's.
-pub(crate) fn cross_compiler() -> Option<&'static str> {
-    ["rustc", DEBIAN_RUSTC]
-        .into_iter()
-        .find(|rustc| compiles_for_boards(rustc))
+impl Architecture {
+    /// The compiler that has the standard library for it: the one in the search path or Debian's.
+    pub(crate) fn compiler(&self) -> Option<&'static str> {
+        ["rustc", DEBIAN_RUSTC]
+            .into_iter()
+            .find(|rustc| compiles(rustc, self.triple))
+    }
+
+    /// Debian's packages of what is missing and rustup does not have.
+    fn missing(&self) -> Vec<&'static str> {
+        let mut packages = Vec::new();
+        let small = self.small.filter(|small| !compiles("rustc", small));
+        if compiles("rustc", self.triple) {
+            small.map(|small| rustup_adds(&[small])); // without it, binaries are larger
+        } else if self.compiler().is_none() {
+            let triples: Vec<&str> = [self.triple].into_iter().chain(small).collect();
+            if !rustup_adds(&triples) {
+                packages.extend(DEBIAN_RUST);
+                packages.push(self.debian_rust);
+            }
+        }
+        if !starts(self.linker) {
+            packages.extend(self.debian_linker);
+        }
+        if !starts(self.emulator) {
+            packages.extend(DEBIAN_EMULATOR);
+        }
+        packages
+    }
+
+    fn problem(&self) -> Option<String> {
+        if self.compiler().is_none() {
+            return Some(format!(
+                "no compiler with a standard library of its own version for {}: Debian's `rustc-web` and `{}` must have the same version (try `apt-get upgrade`)",
+                self.triple, self.debian_rust
+            ));
+        }
+        let mut programs = [self.linker, self.emulator].into_iter();
+        let program = programs.find(|program| !starts(program))?;
+        Some(format!("{program} does not start"))
+    }
 }
 
 /// Compiles an empty library, which loads the standard library and so sees one of another version.
-fn compiles_for_boards(rustc: &str) -> bool {
+fn compiles(rustc: &str, triple: &str) -> bool {
     let scratch = workspace().join("target/xtask");
     if std::fs::create_dir_all(&scratch).is_err() {
         return false;
@@ -75,7 +135,7 @@ fn compiles_for_boards(rustc: &str) -> bool {
     let empty = scratch.join("probe.rs");
     std::fs::write(&empty, "pub fn probe() -> String { String::new() }\n").is_ok()
         && Step::new(rustc)
-            .args(["--target", TRIPLE, "--crate-type=lib", "--emit=metadata"])
+            .args(["--target", triple, "--crate-type=lib", "--emit=metadata"])
             .args(["--out-dir", "target/xtask", "target/xtask/probe.rs"])
             .succeeds()
 }
@@ -103,8 +163,10 @@ fn install(packages: &[&str]) -> Result<(), Failure> {
             packages.join(" ")
         )));
     }
-    if packages.contains(&DEBIAN_RUST[0]) {
-        add_architecture()?;
+    for architecture in &ARCHITECTURES {
+        if packages.contains(&architecture.debian_rust) {
+            add_architecture(architecture.debian)?;
+        }
     }
     as_root("apt-get").args(["update", "-q"]).run()?;
     as_root("apt-get")
@@ -113,20 +175,18 @@ fn install(packages: &[&str]) -> Result<(), Failure> {
         .run()
 }
 
-fn add_architecture() -> Result<(), Failure> {
+fn add_architecture(name: &str) -> Result<(), Failure> {
     let foreign = Step::new("dpkg")
         .args(["--print-foreign-architectures"])
         .output();
     let native = Step::new("dpkg").args(["--print-architecture"]).output();
     let known = |list: &Option<String>| {
         list.as_deref()
-            .is_some_and(|list| list.lines().any(|line| line == DEBIAN_ARCH))
+            .is_some_and(|list| list.lines().any(|line| line == name))
     };
     match known(&foreign) || known(&native) {
         true => Ok(()),
-        false => as_root("dpkg")
-            .args(["--add-architecture", DEBIAN_ARCH])
-            .run(),
+        false => as_root("dpkg").args(["--add-architecture", name]).run(),
     }
 }
 
@@ -143,14 +203,8 @@ fn as_root(program: &str) -> Step {
 }
 
 fn verify() -> Result<(), Failure> {
-    let problem = if cross_compiler().is_none() {
-        "no compiler with a standard library of its own version for the boards: Debian's `rustc-web` and `libstd-rust-web-dev:arm64` must have the same version (try `apt-get upgrade`)"
-    } else if !starts(LINKER) {
-        "aarch64-linux-gnu-gcc does not start"
-    } else if !starts("qemu-aarch64") {
-        "qemu-aarch64 does not start"
-    } else {
-        return Ok(());
-    };
-    Err(Failure(format!("set-up ran, but {problem}")))
+    match ARCHITECTURES.iter().find_map(Architecture::problem) {
+        None => Ok(()),
+        Some(problem) => Err(Failure(format!("set-up ran, but {problem}"))),
+    }
 }

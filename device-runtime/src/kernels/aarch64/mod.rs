@@ -21,28 +21,40 @@ pub(super) static NEON: Table = Table {
     panel: <neon::Neon as super::tile::Tile>::PANEL,
     rows: <neon::Neon as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<neon::Neon, neon::Neon>(gemm, out),
-    depthwise_i8: depthwise::depthwise_i8,
+    depthwise_i8: kernel_of!("depthwise_conv_2d", depthwise::depthwise_i8, depthwise, out),
     rows_f32: 4,
-    gemm_f32: float::gemm_f32,
-    depthwise_f32: float::depthwise_f32,
+    gemm_f32: kernel_of!("float_layers", float::gemm_f32, gemm, out, stride),
+    depthwise_f32: kernel_of!("float_layers", float::depthwise_f32, depthwise, out),
     add_i8: add::add_i8,
-    winograd_i8: Some(winograd::convolve),
+    winograd_i8: Some(kernel_of!(
+        "conv_2d",
+        winograd::convolve,
+        convolution,
+        scratch,
+        out
+    )),
     ..portable::TABLE
 };
 
 static DOTPROD: Table = Table {
-    name: "dotprod",
+    name: "neondot",
     products_per_microsecond: 50_000,
     panel: <dotprod::DotProduct as super::tile::Tile>::PANEL,
     rows: <dotprod::DotProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct, dotprod::DotProduct>(gemm, out),
-    depthwise_3x3: Some(columns::depthwise_3x3),
+    depthwise_3x3: Some(kernel_of!(
+        "depthwise_conv_2d",
+        columns::depthwise_3x3,
+        depthwise,
+        codes,
+        out
+    )),
     winograd_i8: None,
     ..NEON
 };
 
 static I8MM: Table = Table {
-    name: "i8mm",
+    name: "neoni8mm",
     products_per_microsecond: 64_000,
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
     rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,

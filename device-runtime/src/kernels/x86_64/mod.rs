@@ -113,7 +113,7 @@ set!(
 );
 set!(
     AVX512,
-    "avx512",
+    "avx512vnni",
     200_000,
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
     avx512::TwoPanels,
