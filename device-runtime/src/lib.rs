@@ -75,6 +75,7 @@ pub use arena::Aligned;
 pub use arena::Arena;
 pub use edgeprune_format as format;
 pub use error::{OpenError, RunError, SessionError};
+pub use kernels::sparse::{Blocks, COSTS, Cost, SparseLayer};
 pub use kernels::{KernelLayout, KernelName, KernelSet};
 pub use observer::Observer;
 pub use package::{MAX_PORTS, Package, Port};

@@ -4,8 +4,9 @@
 //! The constants part of the arena holds what each node with weights or a table expands of them, in order of
 //! the nodes. Each begins at a multiple of [`ALIGNMENT`].
 
-use crate::ops::{Checked, Context, Step};
-use crate::{KernelLayout, OpenError};
+use crate::kernels::sparse::SparseLayer;
+use crate::ops::{Checked, Context, Step, linear::Linear};
+use crate::{KernelLayout, KernelSet, OpenError};
 #[cfg(feature = "std")]
 use crate::{Package, SessionError};
 use edgeprune_format::ALIGNMENT;
@@ -38,9 +39,35 @@ impl Needs {
 /// # Errors
 /// The first node that this runtime cannot run.
 pub fn needs(manifest: &Manifest<'_>) -> Result<Needs, OpenError> {
-    KernelLayout::all().try_fold(Needs::default(), |most, layout| {
-        Ok(most.max(needs_of(manifest, layout)?))
-    })
+    needs_with(manifest, |_| false)
+}
+
+/// The same, with what the nodes that `is_sparse` names by their number need to leave out blocks of zeros. A session does so where
+/// the package declares that much.
+///
+/// # Errors
+/// As [`needs`].
+pub fn needs_with(
+    manifest: &Manifest<'_>,
+    is_sparse: impl Fn(usize) -> bool,
+) -> Result<Needs, OpenError> {
+    let mut most = KernelLayout::all().try_fold(Needs::default(), |most, layout| {
+        Ok::<_, OpenError>(most.max(needs_of(manifest, layout)?))
+    })?;
+    let nodes = manifest.nodes().enumerate();
+    for (_, node) in nodes.filter(|(index, _)| is_sparse(*index)) {
+        if let Some(layer) = sparse_layer(manifest, &node) {
+            most.scratch = most.scratch.max(layer.scratch);
+        }
+    }
+    Ok(most)
+}
+
+/// What is known of a node whose blocks of zeros kernels can leave out.
+pub fn sparse_layer(manifest: &Manifest<'_>, node: &Node<'_>) -> Option<SparseLayer> {
+    let layout = KernelSet::portable().layout();
+    let (step, _) = step(manifest, node, layout, Needs::default()).ok()?;
+    step.sparse_layer()
 }
 
 /// What the network of a manifest needs for kernels of one layout.
@@ -75,14 +102,12 @@ pub fn panels(
     let index = node as u16;
     let fault = |what| SessionError::Node { index, what };
     let (step, _) = step(manifest, &record, layout, Needs::default()).map_err(fault)?;
-    let Some(encoding) = step
-        .linear()
-        .and_then(|linear| linear.encoding(layout.panel))
-    else {
+    let encoded = |linear: &Linear| Some((*linear, linear.encoding(layout.panel)?));
+    let Some((linear, encoding)) = step.linear().and_then(encoded) else {
         return Ok(None);
     };
     let mut panels = std::vec![0; step.constants()];
-    let expansion = step.expand(package.body(), layout.panel, &mut panels);
+    let expansion = linear.expand(package.body(), layout.panel, &mut panels);
     expansion.map_err(|fault| fault.at(index))?;
     Ok(Some((encoding, panels)))
 }
@@ -102,7 +127,13 @@ pub(crate) fn step(
     })?;
     let own = aligned(step.constants()).ok_or("constants that are too large")?;
     let scratch = step.scratch().and_then(aligned);
-    let scratch = scratch.ok_or("working memory that is too large")?;
+    let mut scratch = scratch.ok_or("working memory that is too large")?;
+    // a package with layers that are worth it declares enough to leave out their blocks of zeros
+    let declared = manifest.head.arena.scratch as usize;
+    let sparse = step.sparse_layer().filter(|_| layout.has_sparse());
+    if let Some(layer) = sparse.filter(|layer| layer.scratch <= declared) {
+        scratch = scratch.max(layer.scratch);
+    }
     let needs = Needs {
         constants: needs
             .constants

@@ -98,7 +98,13 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
             kernels,
         };
         // in place: a vector of steps is large, and copies of it are as much memory again
-        prepare(package, kernels, constants, &mut session.steps)?;
+        prepare(
+            package,
+            kernels,
+            sizes.scratch,
+            constants,
+            &mut session.steps,
+        )?;
         session.constants = constants;
         session.check_dataflow()?;
         Ok(session)
@@ -369,6 +375,7 @@ fn ports(
 fn prepare<const NODES: usize>(
     package: &Package<'_>,
     kernels: KernelSet,
+    scratch: usize,
     constants: &mut [u8],
     steps: &mut Vec<Step, NODES>,
 ) -> Result<(), SessionError> {
@@ -376,12 +383,13 @@ fn prepare<const NODES: usize>(
     let (mut needs, mut rest) = (Needs::default(), constants);
     for (index, node) in (0..).zip(manifest.nodes()) {
         let fault = |what| SessionError::Node { index, what };
-        let (step, after) = plan::step(manifest, &node, kernels.layout(), needs).map_err(fault)?;
+        let (mut step, after) =
+            plan::step(manifest, &node, kernels.layout(), needs).map_err(fault)?;
         let (own, others) = rest
             .split_at_mut_checked(after.constants - needs.constants)
             .ok_or(fault("constants outside the arena"))?;
         let own = own.get_mut(..step.constants()).unwrap_or_default();
-        let expansion = step.expand(package.body(), kernels.table().panel, own);
+        let expansion = step.expand(package.body(), kernels.table(), scratch, own);
         expansion.map_err(|error| error.at(index))?;
         (needs, rest) = (after, others);
         steps.push(step).map_err(|_| SessionError::Nodes {

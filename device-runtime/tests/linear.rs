@@ -4,6 +4,7 @@ mod network;
 
 use edgeprune_format::manifest::{Activation, DType, Op, Quantization, Window};
 use edgeprune_runtime::quantize::bf16;
+use edgeprune_runtime::{Arena, KernelSet, Package, Session};
 use network::*;
 
 /// A random layer.
@@ -231,13 +232,32 @@ fn code(steps: f32, activation: Activation, scale: f32, zero_point: i8) -> i8 {
     (steps.round_ties_even() + zero_point).clamp(lo, hi) as i8
 }
 
-fn integer_case(seed: u64, depthwise: bool, float_output: bool) {
-    let random = &mut Random::new(seed);
-    let layer = Layer::random(random, depthwise);
-    integer_layer(random, seed, &layer, float_output);
+/// Makes all but `percent` of the blocks zero that sparse kernels leave out: four codes of four output channels of `depth`.
+fn keep_blocks(random: &mut Random, percent: i64, depth: usize, weights: &mut [i8]) {
+    for rows in weights.chunks_mut(4 * depth) {
+        for k in (0..depth).step_by(4) {
+            if random.range(0, 99) >= percent {
+                let block = rows
+                    .chunks_mut(depth)
+                    .flat_map(|row| row.iter_mut().skip(k).take(4));
+                block.for_each(|code| *code = 0);
+            }
+        }
+    }
 }
 
-fn integer_layer(random: &mut Random, seed: u64, layer: &Layer, float_output: bool) {
+fn integer_case(seed: u64, depthwise: bool, float_output: bool) {
+    sparse_case(seed, depthwise, float_output, 100);
+}
+
+/// A case of which so many of a hundred blocks are not zero.
+fn sparse_case(seed: u64, depthwise: bool, float_output: bool, percent: i64) {
+    let random = &mut Random::new(seed);
+    let layer = Layer::random(random, depthwise);
+    integer_layer(random, seed, &layer, float_output, percent);
+}
+
+fn integer_layer(random: &mut Random, seed: u64, layer: &Layer, float_output: bool, percent: i64) {
     let filters = layer.output[2];
     let (input_scale, input_zero) = (
         0.01 + random.unit() / 10.0,
@@ -249,6 +269,9 @@ fn integer_layer(random: &mut Random, seed: u64, layer: &Layer, float_output: bo
     let mut weights = random.weights(layer.weights());
     if sparse {
         weights.iter_mut().for_each(|w| *w = *w / 64 * 3);
+    }
+    if !layer.depthwise {
+        keep_blocks(random, percent, layer.weights() / filters, &mut weights);
     }
     let mut network = Network::default();
     let per_channel = random.range(0, 2);
@@ -394,6 +417,62 @@ fn integer_convolutions_agree_with_the_oracle() {
 }
 
 #[test]
+fn integer_convolutions_with_blocks_of_zeros_agree_with_the_oracle() {
+    for percent in [0, 5, 20, 50, 80] {
+        (0..150).for_each(|seed| sparse_case(seed, false, false, percent));
+    }
+}
+
+/// The names of the kernels that run a 3x3 convolution with a stride of 2 of which so many of a hundred blocks are not zero, in each set.
+fn kernels_of(percent: i64) -> Vec<String> {
+    let (channels, size) = (32, 8);
+    let random = &mut Random::new(1);
+    let mut weights = random.weights(channels * 9 * channels);
+    keep_blocks(random, percent, 9 * channels, &mut weights);
+    let mut network = Network::default();
+    let quantization = Quantization::PerTensor {
+        scale: 0.02,
+        zero_point: 0,
+    };
+    let channels = channels as u32;
+    let id = network.constant_codes([channels, 3, 3, channels], quantization, &weights);
+    let sizes = [(2 * size, 0.1), (size, 0.2)];
+    let [from, to] = sizes.map(|(size, scale)| network.codes([1, size, size, channels], scale, 3));
+    let window = Window {
+        kernel: [3, 3],
+        stride: [2, 2],
+        dilation: [1, 1],
+        pad: [1, 1],
+    };
+    let op = Op::Conv2d {
+        linear: linear(id, None, Activation::None),
+        window,
+        groups: 1,
+    };
+    let bytes = network.single(op, &[from], to);
+    let package = Package::open(&bytes).unwrap();
+    let sets = KernelSet::available();
+    sets.map(|kernels| {
+        let mut memory = Arena::new(package.arena_bytes());
+        let arena = memory.bytes_mut();
+        let session = Session::<1>::with_kernels(&package, arena, kernels).unwrap();
+        session.kernel(0).unwrap().to_string()
+    })
+    .collect()
+}
+
+#[test]
+fn blocks_of_zeros_are_left_out_where_that_pays() {
+    let is_sparse = |name: &String| name.contains("spmm");
+    assert!(!kernels_of(100).iter().any(is_sparse));
+    let has_sparse = |name: &str| ["neon", "neondot", "neoni8mm"].contains(&name);
+    let sets = KernelSet::available().map(KernelSet::name);
+    for (set, name) in sets.zip(kernels_of(10)) {
+        assert_eq!(is_sparse(&name), has_sparse(set), "{set}: {name}");
+    }
+}
+
+#[test]
 fn integer_depthwise_convolutions_agree_with_the_oracle() {
     (0..400).for_each(|seed| integer_case(seed, true, false));
 }
@@ -403,7 +482,7 @@ fn depthwise_convolutions_by_a_3x3_window_agree_with_the_oracle() {
     for seed in 0..400 {
         let random = &mut Random::new(seed);
         let layer = Layer::three_by_three(random);
-        integer_layer(random, seed, &layer, false);
+        integer_layer(random, seed, &layer, false, 100);
     }
 }
 
@@ -412,7 +491,7 @@ fn first_layers_with_few_channels_agree_with_the_oracle() {
     for seed in 0..400 {
         let random = &mut Random::new(seed);
         let layer = Layer::first(random);
-        integer_layer(random, seed, &layer, seed % 5 == 0);
+        integer_layer(random, seed, &layer, seed % 5 == 0, 100);
     }
 }
 
@@ -421,7 +500,7 @@ fn integer_depthwise_convolutions_with_square_windows_agree_with_the_oracle() {
     for seed in 0..400 {
         let random = &mut Random::new(seed);
         let layer = Layer::random_square(random);
-        integer_layer(random, seed, &layer, seed % 8 == 0);
+        integer_layer(random, seed, &layer, seed % 8 == 0, 100);
     }
 }
 

@@ -29,6 +29,7 @@ fn pack(package: usize) -> Record {
         bits_per_weight: 4.0,
         density: 0.5,
         kept_float: false,
+        blocks: None,
     });
     Record::Pack(Pack {
         identity: identity(package),

@@ -29,6 +29,7 @@ mod float;
 mod name;
 mod panel;
 pub(crate) mod portable;
+pub(crate) mod sparse;
 #[cfg(any(
     target_arch = "aarch64",
     all(feature = "std", target_arch = "x86_64"),
@@ -160,6 +161,8 @@ pub(crate) struct Table {
     pub(crate) rows: usize,
     /// Integer matrix product, with the bias and what follows the sum.
     pub(crate) gemm_i8: fn(&Gemm<'_>, Out<'_>) -> Option<()>,
+    /// The same for layers with blocks of zeros, where the set has something for them.
+    pub(crate) sparse: Option<sparse::Sparse>,
     /// Integer depthwise convolution of output positions in a row.
     pub(crate) depthwise_i8: fn(&Depthwise<'_>, Out<'_>) -> Option<()>,
     /// The same by a 3x3 window, with strides of 1 or 2 along rows, if the set has a faster way and there are channels enough for it.

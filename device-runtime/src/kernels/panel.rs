@@ -1,6 +1,8 @@
 //! How a set of kernels wants the constants of an integer layer: written once, when a session
 //! opens, read in order by every run.
 
+use super::sparse::COSTS;
+
 /// The layout of an integer convolution's constants: output channels in panels of `columns`. A panel
 /// is the biases, `i32` each, the multipliers, `f32` each, then the codes, `[depth / step][columns][step]`,
 /// 0 beyond the last input code and the last channel.
@@ -72,6 +74,11 @@ impl KernelLayout {
     pub fn name(self) -> &'static str {
         self.name
     }
+
+    /// Whether the set has kernels that leave out blocks of zeros.
+    pub(crate) fn has_sparse(self) -> bool {
+        COSTS.iter().any(|cost| cost.set == self.name)
+    }
 }
 
 /// The input codes of a sum: rows, which may lie apart in the input.
@@ -83,6 +90,14 @@ pub(crate) struct Depth {
 }
 
 impl Depth {
+    /// So many codes that lie together.
+    pub(crate) const fn together(codes: usize) -> Self {
+        Self {
+            rows: 1,
+            row: codes,
+        }
+    }
+
     /// All codes.
     pub(crate) fn codes(self) -> usize {
         self.rows * self.row
@@ -96,10 +111,7 @@ impl Depth {
     /// As kernels with such a step multiply it by so many `columns`: row by row, or all codes as one row where it costs more
     /// to fill each row's last step than to gather them.
     pub(crate) fn laid_out(self, step: usize, columns: usize) -> Self {
-        let together = Self {
-            rows: 1,
-            row: self.codes(),
-        };
+        let together = Self::together(self.codes());
         let more = self.filled(step) - together.filled(step);
         let pays = more * step <= self.rows * GATHERED_ROW / columns.max(1);
         if pays { self } else { together }

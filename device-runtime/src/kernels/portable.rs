@@ -13,6 +13,7 @@ pub(super) static TABLE: Table = Table {
     panel: panel::PORTABLE,
     rows: 1,
     gemm_i8,
+    sparse: None,
     depthwise_i8: kernel_of!("depthwise_conv_2d", depthwise_i8, depthwise, out),
     depthwise_3x3: None,
     winograd_i8: None,

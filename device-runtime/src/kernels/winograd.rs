@@ -124,10 +124,7 @@ impl Extents {
 
 /// Bytes of an output channel's transformed weights.
 pub(crate) fn depth(channels: usize) -> Depth {
-    Depth {
-        rows: 1,
-        row: POINTS * size_of::<i16>() * channels.next_multiple_of(GROUP),
-    }
+    Depth::together(POINTS * size_of::<i16>() * channels.next_multiple_of(GROUP))
 }
 
 /// Bytes of the panels of so many filters, and of one panel's codes: these are decoded to the end, where no panel reaches

@@ -4,7 +4,10 @@
 use super::bounds::{chunks, chunks_mut, copy, copy_over, row_and_column};
 use super::linear::{Finish, Layout, Linear, finish_float};
 use super::window::Geometry;
-use super::{Checked, Context, Element, Memory, Region, Work, codes, codes_mut, words_mut};
+use super::{
+    Checked, Context, Element, Expansion, Memory, Region, Work, codes, codes_mut, words_mut,
+};
+use crate::kernels::sparse::{self, STRIP, SparseLayer};
 use crate::kernels::winograd::{self, Convolution, Extents, Scratch};
 use crate::kernels::{
     Depth, GATHERED, Gemm, GemmF32, KernelName, MAX_COLUMNS, MAX_RUNS, MAX_STEP, Out, Panel, STEPS,
@@ -66,6 +69,8 @@ pub(crate) struct Conv2d {
     zero_point: i8,
     /// The extents, if the kernels compute this in tiles.
     tiles: Option<Extents>,
+    /// Whether the constants are strips without blocks of zeros.
+    sparse: bool,
 }
 
 impl Conv2d {
@@ -114,6 +119,50 @@ impl Conv2d {
             input: input.region,
             zero_point: input.element.zero_point(),
             tiles,
+            sparse: false,
+        })
+    }
+
+    /// Writes the constants for these kernels: without blocks of zeros, where that makes a run faster and leaves it enough memory.
+    pub(crate) fn expand(
+        &mut self,
+        body: &[u8],
+        kernels: &Table,
+        scratch: usize,
+        own: &mut [u8],
+    ) -> Expansion {
+        self.linear.expand(body, kernels.panel, own)?;
+        let layer = self.sparse_layer().filter(|layer| layer.scratch <= scratch);
+        let (Some(sparse), Some(layer)) = (&kernels.sparse, layer) else {
+            return Ok(());
+        };
+        let blocks = sparse::count(kernels.panel, own, layer.depth, self.outputs);
+        if !layer.pays(sparse.cost, blocks) {
+            return Ok(());
+        }
+        self.linear.expand(body, STRIP, own)?;
+        let strips = own.chunks_exact_mut(STRIP.bytes(Depth::together(layer.depth)));
+        for strip in strips.take(STRIP.count(self.outputs)) {
+            sparse::compact(strip).ok_or("too many products in a sum")?;
+        }
+        self.sparse = true;
+        Ok(())
+    }
+
+    /// What sparse kernels need to know; `None` where they cannot run.
+    pub(crate) fn sparse_layer(&self) -> Option<SparseLayer> {
+        let depth = self.depth.codes();
+        let is_codes = matches!(self.linear.finish, Finish::Codes(_));
+        // rows that have to be filled up are few: those of first layers
+        let whole = self.depth.rows == 1 || self.depth.row.is_multiple_of(MAX_STEP);
+        let suits = is_codes && whole && self.groups == 1 && self.tiles.is_none();
+        let small = depth > sparse::MAX_DEPTH || self.positions() < sparse::LEAST_POSITIONS;
+        let [starts, patches, _] = self.parts().filter(|_| suits && !small)?;
+        let codes = sparse::scratch(depth)?;
+        Some(SparseLayer {
+            depth,
+            channels: self.outputs,
+            scratch: plan::aligned(starts.checked_add(patches)?.checked_add(codes)?)?,
         })
     }
 
@@ -243,6 +292,15 @@ impl Conv2d {
                     step: 1,
                 },
             ),
+            Finish::Codes(_) if self.sparse => table.kernel(
+                "qs8",
+                "spmm",
+                Shape::Tile {
+                    rows: sparse::POSITIONS,
+                    columns: STRIP.columns,
+                    step: STRIP.step,
+                },
+            ),
             Finish::Codes(_) => table.kernel("qs8", operator, table.tile()),
             Finish::IntegerToFloat(..) => table.kernel("qs8-f32", operator, table.tile()),
         }
@@ -307,11 +365,12 @@ impl Conv2d {
         let input = codes(memory.input(self.input)?);
         let [starts, patches, _] = self.parts()?;
         let (starts, rest) = memory.scratch.split_at_mut_checked(starts)?;
-        let (patches, sums) = rest.split_at_mut_checked(patches)?;
+        let (patches, rest) = rest.split_at_mut_checked(patches)?;
         let (starts, patches) = (words_mut::<u32>(starts)?, codes_mut(patches));
-        let sums = words_mut::<i32>(sums)?;
         let (kernels, constants) = (memory.kernels.table(), (memory.body, memory.constants));
-        let reading = self.reading(self.unit(kernels.panel.step));
+        let sparse = kernels.sparse.as_ref().filter(|_| self.sparse);
+        let panel = sparse.map_or(kernels.panel, |_| STRIP);
+        let reading = self.reading(self.unit(panel.step));
         let (runs, run) = reading.runs();
         let depth = self.depth.laid_out(kernels.panel.step, self.outputs);
         let filters = self.geometry.output[2];
@@ -334,14 +393,13 @@ impl Conv2d {
                 };
                 match self.linear.finish {
                     Finish::Codes(codes) => {
-                        let gemm = integer(self.panels(
-                            kernels.panel,
-                            constants,
-                            group,
-                            channels.start,
-                        )?);
+                        let gemm = integer(self.panels(panel, constants, group, channels.start)?);
                         let out = codes_mut(memory.output).get_mut(at..)?;
-                        (kernels.gemm_i8)(&gemm, Out::Codes(codes, out, filters))?;
+                        let out = Out::Codes(codes, out, filters);
+                        match sparse {
+                            Some(sparse) => (sparse.gemm_i8)(&gemm, rest, out)?,
+                            None => (kernels.gemm_i8)(&gemm, out)?,
+                        }
                     }
                     Finish::IntegerToFloat(min, max) => {
                         let gemm = integer(self.panels(
@@ -350,6 +408,7 @@ impl Conv2d {
                             group,
                             channels.start,
                         )?);
+                        let sums = words_mut::<i32>(rest)?;
                         (kernels.gemm_i8)(&gemm, Out::Sums(sums))?;
                         let out = words_mut::<f32>(memory.output)?.get_mut(at..)?;
                         let rows = out.chunks_mut(filters.max(1));

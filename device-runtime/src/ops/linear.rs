@@ -545,10 +545,7 @@ struct Panels {
 impl Panels {
     /// A depthwise layer is one panel of all channels.
     fn of(layout: Layout, panel: Panel, channels: usize, depth: usize) -> Self {
-        let depth = Depth {
-            rows: 1,
-            row: depth,
-        };
+        let depth = Depth::together(depth);
         let (panel, groups, depth) = match layout {
             Layout::Rows { groups, .. } => (panel, groups.max(1), depth),
             Layout::Tiles { inputs } => (winograd::PANEL, 1, winograd::depth(inputs)),

@@ -35,7 +35,8 @@ mod window;
 mod work;
 
 use crate::SessionError;
-use crate::kernels::{KernelLayout, KernelName, KernelSet, Panel};
+use crate::kernels::sparse::SparseLayer;
+use crate::kernels::{KernelLayout, KernelName, KernelSet, Table};
 use core::ops::Range;
 use edgeprune_format::manifest::{
     self, DType, Encoding, MAX_NODE_INPUTS, Manifest, Node, Op, Quantization, Storage, Tensor,
@@ -427,13 +428,28 @@ impl Step {
         }
     }
 
-    /// Writes the constants, for kernels that read them in these panels.
-    pub(crate) fn expand(&self, body: &[u8], panel: Panel, own: &mut [u8]) -> Expansion {
-        match &self.kernel {
+    /// Writes the constants for these kernels, and chooses among them where the node may have `scratch` bytes of working memory.
+    pub(crate) fn expand(
+        &mut self,
+        body: &[u8],
+        kernels: &Table,
+        scratch: usize,
+        own: &mut [u8],
+    ) -> Expansion {
+        match &mut self.kernel {
             Prepared::Table(op) => op.expand(body, own),
+            Prepared::Conv2d(op) => op.expand(body, kernels, scratch, own),
             _ => self
                 .linear()
-                .map_or(Ok(()), |linear| linear.expand(body, panel, own)),
+                .map_or(Ok(()), |linear| linear.expand(body, kernels.panel, own)),
+        }
+    }
+
+    /// The node, if there are kernels that leave out its blocks of zeros.
+    pub(crate) fn sparse_layer(&self) -> Option<SparseLayer> {
+        match &self.kernel {
+            Prepared::Conv2d(op) => op.sparse_layer(),
+            _ => None,
         }
     }
 

@@ -191,11 +191,11 @@ impl Network {
         }
     }
 
-    /// The package, with the memory that this runtime asks for; 0 where a node is not valid.
+    /// The package, with the memory that this runtime asks for, also for sparse kernels; 0 where a node is not valid.
     pub(crate) fn package(&self) -> Vec<u8> {
         let draft = self.writer.finish(&self.head(0, 0)).unwrap();
         let manifest = Manifest::parse(Container::parse(&draft).unwrap().manifest).unwrap();
-        let needs = plan::needs(&manifest).unwrap_or_default();
+        let needs = plan::needs_with(&manifest, |_| true).unwrap_or_default();
         let head = self.head(needs.constants, needs.scratch);
         self.writer.finish(&head).unwrap()
     }

@@ -2,6 +2,7 @@
 
 mod lower;
 mod memory;
+mod sparse;
 
 pub use memory::arena_lower_bound;
 
@@ -17,10 +18,11 @@ use edgeprune_format::manifest::{
 use edgeprune_format::{ALIGNMENT, Container, Manifest};
 use edgeprune_runtime::KernelLayout;
 use edgeprune_runtime::math::unary;
-use edgeprune_runtime::plan::{needs, needs_of, panels};
+use edgeprune_runtime::plan::{needs_of, needs_with, panels};
 use edgeprune_runtime::quantize::{dequantize, quantize};
 use lower::{Lowered, Step};
 use memory::place;
+use sparse::sparse_nodes;
 
 /// What a package says of itself beside the network.
 #[derive(Clone, Debug)]
@@ -404,9 +406,13 @@ impl<'a> Package<'a> {
             counts: Counts::default(),
         };
         let draft = self.writer.finish(&head)?;
-        let manifest = Manifest::parse(Container::parse(&draft)?.manifest)?;
+        let container = Container::parse(&draft)?;
+        let manifest = Manifest::parse(container.manifest)?;
         let needs = match self.constants {
-            Constants::Short => needs(&manifest)?,
+            Constants::Short => {
+                let sparse = sparse_nodes(&manifest, container.body);
+                needs_with(&manifest, |node| sparse.contains(&node))?
+            }
             Constants::InPlace(_, layout) => needs_of(&manifest, layout)?,
         };
         head.arena.constants = u32::try_from(needs.constants)?;

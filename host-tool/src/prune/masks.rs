@@ -3,6 +3,7 @@
 //! A score becomes a 32-bit rank that orders as the scores do, so that the threshold is found exactly
 //! by counting: once by the upper, once by the lower half of the ranks. Nothing is sorted or copied.
 
+use super::pattern::BlockShape;
 use super::{Pattern, WeightLayout};
 use rayon::prelude::*;
 
@@ -40,8 +41,8 @@ const KEPT: u32 = u32::MAX;
 /// and its best block never. So a threshold over the network takes the rest elsewhere, and a
 /// sparsity that leaves less than a block to each layer is not reached.
 ///
-/// Patterns: [`Pattern::Block1x4`] ranks blocks by the sum of their scores, a shorter one's in
-/// proportion, and may go up to 3 weights beyond the sparsity. [`Pattern::TwoOfFour`] takes only
+/// Patterns: blocks rank by the mean of their scores, and up to the weights of a block but one go beyond the sparsity.
+/// [`Pattern::Block4x4`] counts multiplications for weights, and ranks by the score of each. [`Pattern::TwoOfFour`] takes only
 /// the lesser two of each group, all of them from a sparsity of 0.5 on: less of the network goes
 /// where layers stay dense.
 ///
@@ -80,7 +81,7 @@ pub fn masks(
 
 /// The masks of layers that share one threshold, with `share` of their weights gone.
 fn prune(layers: &[Layer<'_>], share: f64) -> Vec<Vec<bool>> {
-    let weights = layers.iter().map(|layer| layer.layout.weights).sum();
+    let weights = layers.iter().map(Layer::units).sum();
     let mut cut = Cut::new(layers, least_count(weights, share));
     let ties: Vec<usize> = layers.par_iter().map(|l| l.weights_at(cut.rank)).collect();
     let cuts: Vec<Cut> = ties
@@ -111,7 +112,9 @@ struct Layer<'a> {
     node: usize,
     layout: WeightLayout,
     /// Most weights of a block.
-    width: usize,
+    block: BlockShape,
+    /// What a weight counts.
+    unit: usize,
     /// One per block.
     ranks: Vec<u32>,
     fixed: Option<&'a [bool]>,
@@ -130,13 +133,16 @@ impl<'a> Layer<'a> {
         let mut layer = Self {
             node,
             layout,
-            width: pattern.width(),
-            ranks: Vec::with_capacity(layout.weights / pattern.width()),
+            block: pattern.shape(),
+            unit: pattern.unit(layout),
+            ranks: Vec::with_capacity(layout.weights / pattern.shape().weights()),
             fixed,
         };
         layer.rank_blocks(scores);
         if pattern == Pattern::TwoOfFour {
             layer.keep_half_of_groups();
+        } else if pattern.spares(layout) {
+            layer.keep_all();
         }
         layer.reserve_best();
         layer
@@ -144,16 +150,19 @@ impl<'a> Layer<'a> {
 
     fn rank_blocks(&mut self, scores: &[f32]) {
         let stays = |i: usize| self.fixed.is_none_or(|fixed| fixed[i]);
-        let mut start = 0;
-        self.layout.for_each_block(self.width, |size| {
-            let alive = (start..start + size).filter(|&i| stays(i));
-            start += size;
+        self.layout.for_each_block(self.block, |block| {
+            let alive = block.weights().filter(|&i| stays(i));
             let (count, sum) = alive.fold((0, 0.0), |(n, sum), i| (n + 1, sum + scores[i]));
             self.ranks.push(match count {
                 0 => PRUNED,
-                _ => rank(sum / size as f32),
+                _ => rank(sum / (block.len() * self.unit) as f32),
             });
         });
+    }
+
+    fn keep_all(&mut self) {
+        let alive = self.ranks.iter_mut().filter(|rank| **rank != PRUNED);
+        alive.for_each(|rank| *rank = KEPT);
     }
 
     fn keep_half_of_groups(&mut self) {
@@ -167,10 +176,11 @@ impl<'a> Layer<'a> {
 
     /// Marks the best of the layer, so that it does not collapse.
     fn reserve_best(&mut self) {
-        let kept = (self.layout.weights as f64 * LEAST_KEPT).ceil() as usize + self.width - 1;
+        let kept =
+            (self.layout.weights as f64 * LEAST_KEPT).ceil() as usize + self.block.weights() - 1;
         let others = Cut::new(
             std::slice::from_ref(self),
-            self.layout.weights.saturating_sub(kept),
+            self.units().saturating_sub(kept * self.unit),
         );
         let mut reserved = Vec::new();
         self.for_each_beyond(others, |block| reserved.push(block));
@@ -185,12 +195,17 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Calls `visit` with the rank of every block and its number of weights.
+    /// What all weights count.
+    fn units(&self) -> usize {
+        self.layout.weights * self.unit
+    }
+
+    /// Calls `visit` with the rank of every block and what its weights count.
     fn for_each(&self, mut visit: impl FnMut(u32, usize)) {
         let mut ranks = self.ranks.iter();
-        self.layout.for_each_block(self.width, |size| {
+        self.layout.for_each_block(self.block, |block| {
             if let Some(&rank) = ranks.next() {
-                visit(rank, size);
+                visit(rank, block.len() * self.unit);
             }
         });
     }
@@ -214,10 +229,13 @@ impl<'a> Layer<'a> {
     }
 
     fn mask(&self, mut cut: Cut) -> Vec<bool> {
-        let mut mask = Vec::with_capacity(self.layout.weights);
-        self.for_each(|rank, size| {
-            let stays = !cut.takes(rank, size);
-            mask.resize(mask.len() + size, stays);
+        let mut mask = vec![true; self.layout.weights];
+        let mut ranks = self.ranks.iter();
+        self.layout.for_each_block(self.block, |block| {
+            let size = block.len() * self.unit;
+            if ranks.next().is_some_and(|&rank| cut.takes(rank, size)) {
+                block.weights().for_each(|i| mask[i] = false);
+            }
         });
         for (stays, &fixed) in mask.iter_mut().zip(self.fixed.unwrap_or_default()) {
             *stays &= fixed;

@@ -1,8 +1,8 @@
 //! The masks of a whole network: scores by criterion, in rounds.
 
 use super::{
-    Criterion, Pruning, WeightLayout, activation, in_rounds, magnitude, network_scores, obs,
-    synflow,
+    Criterion, Pattern, Pruning, WeightLayout, activation, in_rounds, magnitude, network_scores,
+    obs, synflow,
 };
 use crate::calibrate::{ChannelSums, Statistics};
 use crate::graph::{Graph, Linear};
@@ -75,17 +75,19 @@ impl Evidence<'_> {
         let bar = progress.stage("sparsities", graph.nodes.len());
         let mut scores = vec![None; graph.nodes.len()];
         let mut layers = Vec::new();
+        let mut units = vec![1; graph.nodes.len()];
         quantize::run_dense(graph, self.samples, |index, streams| {
-            if let Some(layer) = Layer::new(graph, index, streams) {
+            if let Some(layer) = Layer::new(graph, index, pruning.pattern, streams) {
                 if importance.is_none() {
                     layers.push(layer.sparsities(streams));
                 }
+                units[index] = layer.unit;
                 scores[index] = Some(layer.scores);
             }
             bar.advance(1);
         });
-        let importance =
-            importance.get_or_insert_with(|| self.importance(layers, &scores, pruning.sparsity));
+        let importance = importance
+            .get_or_insert_with(|| self.importance(layers, &scores, &units, pruning.sparsity));
         for (scores, importance) in scores.iter_mut().zip(importance) {
             let scores = scores.iter_mut().flatten();
             scores.for_each(|score| *score *= *importance);
@@ -100,10 +102,14 @@ impl Evidence<'_> {
         &self,
         mut layers: Vec<plan::Layer>,
         scores: &[Option<Vec<f32>>],
+        units: &[usize],
         sparsity: f64,
     ) -> Vec<f32> {
         plan::weigh(&mut layers, self.costs);
-        let weights: usize = scores.iter().flatten().map(Vec::len).sum();
+        let counts = scores.iter().zip(units);
+        let weights: usize = counts
+            .map(|(scores, unit)| unit * scores.as_ref().map_or(0, Vec::len))
+            .sum();
         let kept = (weights as f64 * (1.0 - sparsity)) as usize;
         let chosen = plan::choose(&layers, kept);
         let mut importance = vec![1.0; scores.len()];
@@ -112,8 +118,9 @@ impl Evidence<'_> {
                 .as_ref()
                 .map_or(layer.levels.len() - 1, |chosen| chosen[i]);
             let scores = scores[layer.node].as_deref().unwrap_or_default();
-            let threshold = threshold(scores, layer.levels[level].bytes);
-            importance[layer.node] = threshold.max(f32::MIN_POSITIVE).recip();
+            let unit = units[layer.node];
+            let threshold = threshold(scores, layer.levels[level].bytes / unit.max(1));
+            importance[layer.node] = unit as f32 / threshold.max(f32::MIN_POSITIVE);
         }
         importance
     }
@@ -147,15 +154,21 @@ struct Layer<'a> {
     linear: &'a Linear,
     covariances: Vec<Vec<f64>>,
     scores: Vec<f32>,
+    /// What a weight counts towards the sparsity.
+    unit: usize,
+    /// Sparsities to try.
+    levels: usize,
 }
 
 impl<'a> Layer<'a> {
     /// The layer at a node with weights.
-    fn new(graph: &'a Graph, index: usize, streams: &Streams) -> Option<Self> {
+    fn new(graph: &'a Graph, index: usize, pattern: Pattern, streams: &Streams) -> Option<Self> {
         let node = &graph.nodes[index];
         let (shape, linear) = (LayerShape::of(&node.op)?, node.op.linear()?);
         let covariances = streams.covariances(graph, node, |i| streams.fits(i));
-        let scores = obs(shape, &linear.weights, &covariances, DAMPING);
+        let mut scores = obs(shape, &linear.weights, &covariances, DAMPING);
+        let layout = WeightLayout::of(graph, node)?;
+        layout.share_in_blocks(pattern, &mut scores);
         Some(Self {
             graph,
             index,
@@ -163,10 +176,16 @@ impl<'a> Layer<'a> {
             linear,
             covariances,
             scores,
+            unit: pattern.unit(layout),
+            levels: if pattern.spares(layout) {
+                1
+            } else {
+                SPARSITIES
+            },
         })
     }
 
-    /// The layer at several sparsities: levels whose bytes are weights that stay.
+    /// The layer at several sparsities: levels whose bytes are what those that stay count.
     fn sparsities(&self, streams: &Streams) -> plan::Layer {
         let node = &self.graph.nodes[self.index];
         let judge = streams.covariances(self.graph, node, |i| streams.judges(i));
@@ -188,7 +207,7 @@ impl<'a> Layer<'a> {
             plan::Level {
                 step: 0.0,
                 price: 0.0,
-                bytes: kept,
+                bytes: kept * self.unit,
                 loss: judge.error(&layer),
             }
         };
@@ -196,7 +215,7 @@ impl<'a> Layer<'a> {
             node: self.index,
             power: judge.power(),
             damping: DAMPING,
-            levels: (0..SPARSITIES).into_par_iter().map(level).collect(),
+            levels: (0..self.levels).into_par_iter().map(level).collect(),
         }
     }
 }

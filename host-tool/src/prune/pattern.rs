@@ -1,7 +1,7 @@
 //! Which weights become zero together: how a layer's weights split into what is kept or pruned as one.
 
 use super::PruningError;
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Node, Op};
 
 /// Weights of a block, and of a group of 2:4.
 pub const BLOCK: usize = 4;
@@ -28,6 +28,10 @@ pub enum Pattern {
     /// one kernel position.
     #[value(name = "1x4")]
     Block1x4,
+    /// As 1x4, but for 4 consecutive output channels together: kernels leave such blocks out. So that
+    /// they save time, the sparsity is that of the multiplications, and depthwise layers stay dense.
+    #[value(name = "4x4")]
+    Block4x4,
 }
 
 impl Pattern {
@@ -55,17 +59,67 @@ impl Pattern {
         }
     }
 
-    /// Most weights that are kept or pruned as one.
-    pub(super) fn width(self) -> usize {
-        match self {
-            Self::Unstructured | Self::TwoOfFour => 1,
-            Self::Block1x4 => BLOCK,
-        }
+    /// Most output channels and most of their weights that are kept or pruned as one.
+    pub(super) fn shape(self) -> BlockShape {
+        let (rows, width) = match self {
+            Self::Unstructured | Self::TwoOfFour => (1, 1),
+            Self::Block1x4 => (1, BLOCK),
+            Self::Block4x4 => (4, BLOCK),
+        };
+        BlockShape { rows, width }
     }
 
     /// Whether all weights of a layer stay.
     pub(super) fn spares(self, layout: WeightLayout) -> bool {
-        self == Self::TwoOfFour && (layout.depthwise || layout.channels < BLOCK)
+        match self {
+            Self::Unstructured | Self::Block1x4 => false,
+            Self::TwoOfFour => layout.depthwise || layout.channels < BLOCK,
+            Self::Block4x4 => layout.depthwise,
+        }
+    }
+
+    /// What a weight of a layer counts towards the sparsity: 1, or its multiplications.
+    pub(super) fn unit(self, layout: WeightLayout) -> usize {
+        match self {
+            Self::Unstructured | Self::TwoOfFour | Self::Block1x4 => 1,
+            Self::Block4x4 => layout.positions,
+        }
+    }
+}
+
+/// The most weights of a block: consecutive ones of consecutive output channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlockShape {
+    rows: usize,
+    width: usize,
+}
+
+impl BlockShape {
+    pub(super) fn weights(self) -> usize {
+        self.rows * self.width
+    }
+}
+
+/// Weights that are kept or pruned as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// The first.
+    start: usize,
+    shape: BlockShape,
+    /// Weights of an output channel.
+    row: usize,
+}
+
+impl Block {
+    /// Number of weights.
+    pub(super) fn len(self) -> usize {
+        self.shape.weights()
+    }
+
+    /// Where they are in the layer.
+    pub(super) fn weights(self) -> impl Iterator<Item = usize> {
+        let rows = (0..self.shape.rows).map(move |row| self.start + row * self.row);
+        rows.flat_map(move |start| start..start + self.shape.width)
     }
 }
 
@@ -77,47 +131,86 @@ pub struct WeightLayout {
     pub weights: usize,
     /// Channels of a run: input channels of a group, all channels of a depthwise layer.
     pub channels: usize,
+    /// Runs of an output channel, one for each kernel position; all of a depthwise layer.
+    pub runs: usize,
+    /// Output channels of a group, which share their inputs; 1 for a depthwise layer.
+    pub outputs: usize,
+    /// Multiplications of each weight: output positions.
+    pub positions: usize,
     /// Whether a run's weights belong to different output channels.
     pub depthwise: bool,
 }
 
 impl WeightLayout {
     /// The layout of a layer with weights, else `None`.
-    pub fn of(op: &Op) -> Option<Self> {
+    pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
+        let op = &node.op;
         let linear = op.linear()?;
+        let [outputs, height, width, channels] = linear.shape;
+        let groups = match op {
+            Op::Conv2d { groups, .. } => *groups,
+            _ => 1,
+        };
         Some(Self {
             weights: linear.weights.len(),
-            channels: linear.shape[3],
+            channels,
+            runs: height * width,
+            outputs: outputs / groups.max(1),
+            positions: graph.macs(node) as usize / linear.weights.len().max(1),
             depthwise: matches!(op, Op::DepthwiseConv2d { .. }),
         })
     }
 
     /// One entry per node.
     pub fn of_network(graph: &Graph) -> Vec<Option<Self>> {
-        graph.nodes.iter().map(|node| Self::of(&node.op)).collect()
+        let nodes = graph.nodes.iter();
+        nodes.map(|node| Self::of(graph, node)).collect()
     }
 
-    /// A layer of `runs` runs of `channels` channels that is not depthwise.
-    pub fn dense(runs: usize, channels: usize) -> Self {
+    /// A layer of `outputs` output channels of `channels` weights each, without a window.
+    pub fn dense(outputs: usize, channels: usize) -> Self {
         Self {
-            weights: runs * channels,
+            weights: outputs * channels,
             channels,
+            runs: 1,
+            outputs,
+            positions: 1,
             depthwise: false,
         }
     }
 
-    /// Calls `visit` with the number of weights of every block of at most `width` weights, in order.
-    pub(super) fn for_each_block(self, width: usize, mut visit: impl FnMut(usize)) {
-        if width == 1 {
-            return (0..self.weights).for_each(|_| visit(1));
-        }
-        for _ in 0..self.weights / self.channels.max(1) {
-            let (whole, rest) = (self.channels / width, self.channels % width);
-            (0..whole).for_each(|_| visit(width));
-            if rest > 0 {
-                visit(rest);
+    /// Calls `visit` with every block of at most so many rows and weights of a row: those of the first output
+    /// channels first.
+    pub(super) fn for_each_block(self, most: BlockShape, mut visit: impl FnMut(Block)) {
+        let row = self.runs * self.channels;
+        let rows = self.weights / row.max(1);
+        let mut first = 0;
+        while first < rows {
+            let of_group = self.outputs - first % self.outputs;
+            let count = most.rows.min(of_group);
+            for run in 0..self.runs {
+                for channel in (0..self.channels).step_by(most.width) {
+                    visit(Block {
+                        start: first * row + run * self.channels + channel,
+                        shape: BlockShape {
+                            rows: count,
+                            width: most.width.min(self.channels - channel),
+                        },
+                        row,
+                    });
+                }
             }
+            first += count;
         }
+    }
+
+    /// Gives all weights of a block the mean of their scores.
+    pub(super) fn share_in_blocks(self, pattern: Pattern, scores: &mut [f32]) {
+        self.for_each_block(pattern.shape(), |block| {
+            let sum: f32 = block.weights().map(|i| scores[i]).sum();
+            let mean = sum / block.len() as f32;
+            block.weights().for_each(|i| scores[i] = mean);
+        });
     }
 
     /// For each group of 2:4 the positions in it that stay, the rank of each weight given: the two of
@@ -152,6 +245,7 @@ mod tests {
             ("unstructured", Pattern::Unstructured),
             ("2:4", Pattern::TwoOfFour),
             ("1x4", Pattern::Block1x4),
+            ("4x4", Pattern::Block4x4),
         ] {
             assert_eq!(Pattern::from_str(name, false), Ok(pattern));
         }
@@ -176,14 +270,48 @@ mod tests {
 
     #[test]
     fn blocks_end_with_their_run() {
-        let sizes = |layout: WeightLayout, width| {
+        let sizes = |layout: WeightLayout, pattern: Pattern| {
             let mut sizes = Vec::new();
-            layout.for_each_block(width, |size| sizes.push(size));
+            layout.for_each_block(pattern.shape(), |block| sizes.push(block.len()));
             sizes
         };
-        assert_eq!(sizes(WeightLayout::dense(2, 6), 4), [4, 2, 4, 2]);
-        assert_eq!(sizes(WeightLayout::dense(2, 3), 4), [3, 3]);
-        assert_eq!(sizes(WeightLayout::dense(2, 2), 1), [1; 4]);
+        let dense = WeightLayout::dense;
+        assert_eq!(sizes(dense(2, 6), Pattern::Block1x4), [4, 2, 4, 2]);
+        assert_eq!(sizes(dense(2, 3), Pattern::Block1x4), [3, 3]);
+        assert_eq!(sizes(dense(2, 2), Pattern::Unstructured), [1; 4]);
+        assert_eq!(sizes(dense(5, 6), Pattern::Block4x4), [16, 8, 4, 2]);
+    }
+
+    #[test]
+    fn blocks_hold_every_weight_once_and_end_with_their_group() {
+        let layout = WeightLayout {
+            weights: 6 * 2 * 5,
+            channels: 5,
+            runs: 2,
+            outputs: 3,
+            positions: 1,
+            depthwise: false,
+        };
+        let mut blocks: Vec<Vec<usize>> = Vec::new();
+        layout.for_each_block(Pattern::Block4x4.shape(), |block| {
+            blocks.push(block.weights().collect());
+        });
+        assert_eq!(blocks[0], [0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]);
+        assert_eq!(blocks[3], [9, 19, 29]);
+        assert_eq!(blocks[4][0], 30);
+        let mut all = blocks.concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..60));
+    }
+
+    #[test]
+    fn weights_of_a_block_share_their_scores() {
+        let mut scores = [1.0, 2.0, 3.0, 6.0, 5.0];
+        let layout = WeightLayout::dense(1, 5);
+        layout.share_in_blocks(Pattern::Unstructured, &mut scores);
+        assert_eq!(scores, [1.0, 2.0, 3.0, 6.0, 5.0]);
+        layout.share_in_blocks(Pattern::Block1x4, &mut scores);
+        assert_eq!(scores, [3.0, 3.0, 3.0, 3.0, 5.0]);
     }
 
     #[test]

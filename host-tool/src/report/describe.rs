@@ -1,6 +1,6 @@
 //! What a package says of itself: the layers and bytes that `inspect` and the report show.
 
-use super::record::{ArenaParts, Identity, Pack, PackLayer};
+use super::record::{ArenaParts, Identity, LayerBlocks, Pack, PackLayer, SetKernel};
 use crate::Error;
 use crate::dataset::InputSpec;
 use crate::graph::Port;
@@ -9,6 +9,7 @@ use edgeprune_format::manifest::{
     DType, Encoding, Linear, Node, Op, Quantization, Storage, Tensor, TensorId,
 };
 use edgeprune_format::{Container, Manifest, rans};
+use edgeprune_runtime::{COSTS, Cost, plan};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -116,8 +117,33 @@ impl<'a> Description<'a> {
             bits_per_weight: 8.0 * bytes as f64 / count.all.max(1) as f64,
             density: count.density(),
             kept_float: input.is_some_and(|tensor| tensor.dtype == DType::F32),
+            blocks: self.blocks(node, linear.weights, &weights)?,
         };
         Ok((layer, count))
+    }
+
+    fn blocks(
+        &self,
+        node: &Node<'_>,
+        id: TensorId,
+        weights: &Tensor,
+    ) -> Result<Option<LayerBlocks>, Error> {
+        let layer = plan::sparse_layer(&self.manifest, node);
+        // weights that are read in place are laid out for dense kernels
+        let Some(layer) = layer.filter(|_| encoding(weights) != "in place") else {
+            return Ok(None);
+        };
+        let blocks = layer.blocks(&self.codes(id, weights)?);
+        let room = layer.scratch <= self.manifest.head.arena.scratch as usize;
+        let kernel = |cost: Cost| SetKernel {
+            set: cost.set.to_owned(),
+            break_even: f64::from(layer.break_even(cost)),
+            sparse: room && layer.pays(cost, blocks),
+        };
+        Ok(Some(LayerBlocks {
+            density: blocks.kept as f64 / blocks.all.max(1) as f64,
+            kernels: COSTS.map(kernel).to_vec(),
+        }))
     }
 
     fn tensor(&self, id: TensorId) -> Result<Tensor, Error> {

@@ -203,6 +203,7 @@ pub(crate) mod tests {
                 bits_per_weight: 3.5,
                 density: 0.5,
                 kept_float: false,
+                blocks: None,
             }],
             removed_channels: 3,
             loss: None,

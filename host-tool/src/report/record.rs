@@ -91,6 +91,53 @@ pub struct PackLayer {
     pub density: f64,
     /// Whether the layer computes in single precision.
     pub kept_float: bool,
+    /// Its blocks of zeros, if there are kernels that leave them out.
+    #[serde(default)]
+    pub blocks: Option<LayerBlocks>,
+}
+
+/// The blocks of a layer that kernels leave out where they are zero: 4 input codes of 4 output channels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerBlocks {
+    /// Share of blocks that are not all zero.
+    pub density: f64,
+    /// Each set that has such kernels.
+    pub kernels: Vec<SetKernel>,
+}
+
+/// What a set of kernels does with a layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetKernel {
+    /// Name of the set.
+    pub set: String,
+    /// The share of blocks that are not all zero below which a run without the others takes fewer instructions.
+    pub break_even: f64,
+    /// Whether a session leaves them out.
+    pub sparse: bool,
+}
+
+impl PackLayer {
+    /// The columns that [`Self::block_cells`] fills.
+    pub const BLOCK_HEADER: [&str; 4] = ["blocks", "neon", "dotprod", "i8mm"];
+
+    /// For people: the share of blocks that are not zero, and the kernel and the break-even of each set.
+    pub fn block_cells(&self) -> Vec<String> {
+        let per_cent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let Some(blocks) = &self.blocks else {
+            return vec!["-".to_owned(); Self::BLOCK_HEADER.len()];
+        };
+        let cell = |set: &&str| {
+            let kernel = blocks.kernels.iter().find(|kernel| kernel.set == **set);
+            kernel.map_or("-".to_owned(), |kernel| {
+                let name = if kernel.sparse { "sparse" } else { "dense" };
+                format!("{name} ({})", per_cent(kernel.break_even))
+            })
+        };
+        let sets = Self::BLOCK_HEADER.iter().skip(1).map(cell);
+        std::iter::once(per_cent(blocks.density))
+            .chain(sets)
+            .collect()
+    }
 }
 
 /// `eval --json`.

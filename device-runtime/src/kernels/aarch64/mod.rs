@@ -9,10 +9,12 @@ mod float;
 mod i8mm;
 mod neon;
 mod requantize;
+mod sparse;
 mod winograd;
 
 use super::Table;
 use super::portable;
+use super::sparse::{DOTPROD as DOTPROD_COST, I8MM as I8MM_COST, NEON as NEON_COST, Sparse};
 use super::tile::gemm_i8;
 
 pub(super) static NEON: Table = Table {
@@ -33,6 +35,16 @@ pub(super) static NEON: Table = Table {
         scratch,
         out
     )),
+    sparse: Some(Sparse {
+        cost: NEON_COST,
+        gemm_i8: kernel_of!(
+            "conv_2d",
+            sparse::gemm_i8::<sparse::Neon>,
+            gemm,
+            scratch,
+            out
+        ),
+    }),
     ..portable::TABLE
 };
 
@@ -50,6 +62,16 @@ static DOTPROD: Table = Table {
         out
     )),
     winograd_i8: None,
+    sparse: Some(Sparse {
+        cost: DOTPROD_COST,
+        gemm_i8: kernel_of!(
+            "conv_2d",
+            sparse::gemm_i8::<sparse::DotProduct>,
+            gemm,
+            scratch,
+            out
+        ),
+    }),
     ..NEON
 };
 
@@ -59,6 +81,16 @@ static I8MM: Table = Table {
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
     rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct, i8mm::MatrixProduct>(gemm, out),
+    sparse: Some(Sparse {
+        cost: I8MM_COST,
+        gemm_i8: kernel_of!(
+            "conv_2d",
+            sparse::gemm_i8::<sparse::DotProduct>,
+            gemm,
+            scratch,
+            out
+        ),
+    }),
     ..DOTPROD
 };
 

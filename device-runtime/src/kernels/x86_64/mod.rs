@@ -69,6 +69,7 @@ macro_rules! set {
                 products_per_microsecond: $products,
                 panel: <$tile as Tile>::PANEL,
                 rows: <$tile as Tile>::ROWS,
+                sparse: None,
                 gemm_i8: gemm,
                 depthwise_i8,
                 depthwise_3x3: None,

@@ -209,6 +209,7 @@ fn layers(pack: &Pack, xz: Option<&Comparison>) -> String {
         "non-zero",
         "runs in",
     ];
+    header.extend(PackLayer::BLOCK_HEADER);
     let mut rows: Vec<Vec<String>> = pack.layers.iter().map(layer).collect();
     let Some(xz) = xz else {
         return table(&header, &rows);
@@ -222,12 +223,14 @@ fn layers(pack: &Pack, xz: Option<&Comparison>) -> String {
 }
 
 fn layer(layer: &PackLayer) -> Vec<String> {
-    vec![
+    let mut row = vec![
         layer.name.clone(),
         layer.encoding.clone(),
         human_bytes(layer.bytes),
         format!("{:.2}", layer.bits_per_weight),
         format!("{:.1} %", 100.0 * layer.density),
         if layer.kept_float { "f32" } else { "int8" }.to_owned(),
-    ]
+    ];
+    row.extend(layer.block_cells());
+    row
 }

@@ -1,7 +1,12 @@
 use super::*;
 use proptest::prelude::*;
 
-const PATTERNS: [Pattern; 3] = [Pattern::Unstructured, Pattern::TwoOfFour, Pattern::Block1x4];
+const PATTERNS: [Pattern; 4] = [
+    Pattern::Unstructured,
+    Pattern::TwoOfFour,
+    Pattern::Block1x4,
+    Pattern::Block4x4,
+];
 
 fn pruned(mask: &[bool]) -> usize {
     mask.iter().filter(|&&stays| !stays).count()
@@ -109,6 +114,9 @@ fn two_of_four_leaves_depthwise_layers_and_narrow_ones_dense() {
     let depthwise = WeightLayout {
         weights: 72,
         channels: 8,
+        runs: 9,
+        outputs: 1,
+        positions: 1,
         depthwise: true,
     };
     let layouts = [
@@ -145,6 +153,29 @@ fn groups_that_lost_more_than_half_keep_what_they_have() {
     assert_eq!(letters(masks[0].as_ref().unwrap()), ".k...kk.");
 }
 
+#[test]
+fn blocks_of_four_channels_go_where_they_save_multiplications() {
+    let layouts = [1, 10].map(|positions| WeightLayout {
+        positions,
+        ..WeightLayout::dense(8, 8)
+    });
+    let scores = layouts.map(|layout| Some(vec![2.0; layout.weights]));
+    let masks = masks(
+        &layouts.map(Some),
+        &scores,
+        0.4,
+        Scope::Global,
+        Pattern::Block4x4,
+        &[],
+    );
+    let counts: Vec<usize> = masks.iter().flatten().map(|mask| pruned(mask)).collect();
+    // 2 x 16 x 10 of 11 x 64
+    assert_eq!(counts, [0, 32]);
+    let second = masks[1].as_ref().unwrap();
+    assert_eq!(letters(&second[..8]), "........");
+    assert_eq!(letters(&second[24..40]), "........kkkkkkkk");
+}
+
 /// Layers without weights among others, with scores that are often equal.
 #[derive(Clone, Debug)]
 struct Network {
@@ -175,9 +206,14 @@ impl Network {
 fn network() -> impl Strategy<Value = Network> {
     let layer = (1usize..13, 1usize..30, any::<bool>(), any::<u64>());
     let layer = layer.prop_map(|(channels, runs, depthwise, seed)| {
-        let layout = WeightLayout {
-            depthwise,
-            ..WeightLayout::dense(runs, channels)
+        let layout = match depthwise {
+            true => WeightLayout {
+                runs,
+                outputs: 1,
+                depthwise,
+                ..WeightLayout::dense(runs, channels)
+            },
+            false => WeightLayout::dense(runs, channels),
         };
         (layout, random(layout.weights, seed))
     });
