@@ -118,7 +118,7 @@ fn measure(name: &str, package: &[u8], macs: f64) {
     let package = Package::open(package).expect("a valid package");
     print!("{name:20} {:8.1} MMAC", macs / 1e6);
     for kernels in KernelSet::available() {
-        let mut memory = Arena::new(package.arena_bytes_with(kernels));
+        let mut memory = Arena::new(package.arena_bytes_with(kernels, 1));
         let session = Session::<DEFAULT_NODES>::with_kernels(&package, memory.bytes_mut(), kernels);
         let mut session = session.expect("enough memory");
         let mut best = f64::INFINITY;

@@ -84,19 +84,20 @@ impl<'a> Package<'a> {
         self.arena.total()
     }
 
-    /// Bytes of memory that a session needs with these kernels; `usize::MAX` if more than can be addressed.
-    pub fn arena_bytes_with(&self, kernels: KernelSet) -> usize {
+    /// Bytes of memory that a session needs with these kernels, on so many threads: each has working memory of its
+    /// own. `usize::MAX` if more than can be addressed.
+    pub fn arena_bytes_with(&self, kernels: KernelSet, threads: usize) -> usize {
+        let others = threads.saturating_sub(1);
         self.arena_with(kernels.layout())
-            .map_or(usize::MAX, Parts::total)
+            .map_or(usize::MAX, |arena| {
+                let scratch = arena.scratch.saturating_mul(others);
+                arena.total().saturating_add(scratch)
+            })
     }
 
-    /// Bytes of memory that a session needs to run on so many threads, with the kernels that [`KernelSet::detect`] finds:
-    /// each thread has working memory of its own.
-    #[cfg(feature = "std")]
+    /// Bytes of memory that a session needs to run on so many threads, with the kernels that [`KernelSet::detect`] finds.
     pub fn arena_bytes_for(&self, threads: usize) -> usize {
-        let others = threads.saturating_sub(1);
-        self.arena_bytes()
-            .saturating_add(self.arena.scratch.saturating_mul(others))
+        self.arena_bytes_with(KernelSet::detect(), threads)
     }
 
     /// The arena's parts for kernels of one layout, if they can be addressed.

@@ -73,7 +73,7 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
         arena: &'a mut [u8],
         kernels: KernelSet,
     ) -> Result<Self, SessionError> {
-        let (have, need) = (arena.len(), package.arena_bytes_with(kernels));
+        let (have, need) = (arena.len(), package.arena_bytes_with(kernels, 1));
         if arena.as_ptr().align_offset(ALIGNMENT) != 0 {
             return Err(SessionError::ArenaMisaligned);
         }

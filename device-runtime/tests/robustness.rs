@@ -456,7 +456,7 @@ fn one_panel() -> (Vec<u8>, usize) {
 fn open_one_panel(package: &[u8]) -> Result<(), String> {
     let package = Package::open(package).map_err(|error| error.to_string())?;
     let kernels = KernelSet::portable();
-    let mut memory = Memory::new(package.arena_bytes_with(kernels));
+    let mut memory = Memory::new(package.arena_bytes_with(kernels, 1));
     let session = Session::<4>::with_kernels(&package, memory.bytes_mut(), kernels);
     session.map(|_| ()).map_err(|error| error.to_string())
 }
@@ -468,7 +468,7 @@ fn panels_are_read_in_place_without_memory() {
     assert_eq!(open_one_panel(&package), Ok(()));
     let package = Package::open(&package).unwrap();
     // two activations, and a start and two patches of scratch
-    let bytes = package.arena_bytes_with(KernelSet::portable());
+    let bytes = package.arena_bytes_with(KernelSet::portable(), 1);
     assert_eq!(bytes, 4 * 64);
     assert_eq!(package.manifest().head.arena.constants, 0);
 }

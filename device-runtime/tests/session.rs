@@ -159,10 +159,10 @@ fn the_memory_of_a_known_network_is_known() {
     assert_eq!((needs.constants, needs.scratch), (4 * 64, 2 * 64));
     let portable = KernelSet::portable();
     // four channels, each of four codes, a bias and a multiplier
-    assert_eq!(package.arena_bytes_with(portable), (1 + 3 + 2) * 64);
+    assert_eq!(package.arena_bytes_with(portable, 1), (1 + 3 + 2) * 64);
     for kernels in KernelSet::available() {
         assert!(KernelLayout::all().any(|layout| layout == kernels.layout()));
-        assert!(package.arena_bytes_with(kernels) <= (4 + 3 + 2) * 64);
+        assert!(package.arena_bytes_with(kernels, 1) <= (4 + 3 + 2) * 64);
     }
     let session = size_of::<Session<'_, '_, 64>>();
     assert!(

@@ -60,7 +60,7 @@ impl Layer {
 fn is_in_tiles(package: &[u8]) -> bool {
     let package = Package::open(package).unwrap();
     KernelSet::available().any(|kernels| {
-        let mut memory = Arena::new(package.arena_bytes_with(kernels));
+        let mut memory = Arena::new(package.arena_bytes_with(kernels, 1));
         let arena = memory.bytes_mut();
         let session = Session::<DEFAULT_NODES>::with_kernels(&package, arena, kernels).unwrap();
         let kernel = session.kernel(0).unwrap();

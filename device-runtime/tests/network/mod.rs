@@ -304,8 +304,7 @@ pub(crate) fn run(package: &[u8], inputs: &[&[u8]]) -> Vec<u8> {
 /// Runs a package, dividing each node that can be divided, and returns the first output.
 fn run_with(package: &[u8], inputs: &[&[u8]], kernels: KernelSet, threads: usize) -> Vec<u8> {
     let package = Package::open(package).unwrap();
-    let others = package.arena_bytes_for(threads) - package.arena_bytes();
-    let mut memory = Memory::new(package.arena_bytes_with(kernels) + others);
+    let mut memory = Memory::new(package.arena_bytes_with(kernels, threads));
     // memory that a kernel must not depend on
     memory.bytes_mut().fill(0xa5);
     let arena = memory.bytes_mut();
