@@ -5,7 +5,9 @@
 //! the nodes. Each begins at a multiple of [`ALIGNMENT`].
 
 use crate::kernels::sparse::SparseLayer;
-use crate::ops::{Checked, Context, Step, linear::Linear};
+#[cfg(feature = "std")]
+use crate::ops::linear::Linear;
+use crate::ops::{Checked, Context, Step};
 use crate::{KernelLayout, KernelSet, OpenError};
 #[cfg(feature = "std")]
 use crate::{Package, SessionError};

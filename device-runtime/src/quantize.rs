@@ -44,6 +44,11 @@ impl Codes {
     }
 
     /// The zero point, and least and greatest code less the zero point.
+    #[cfg(any(
+        target_arch = "aarch64",
+        all(feature = "std", target_arch = "x86_64"),
+        all(feature = "std", target_os = "linux", target_arch = "arm")
+    ))]
     pub(crate) const fn parts(self) -> (i32, [f32; 2]) {
         (self.zero_point, [self.lo, self.hi])
     }

@@ -147,6 +147,7 @@ impl Table {
 }
 
 /// The kernels. Each returns `None`, having written nothing of use, where slices are too short.
+#[expect(clippy::type_complexity, reason = "each signature stands here once")]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// Products of a large integer convolution in a microsecond, roughly: what is worth a thread of its own.

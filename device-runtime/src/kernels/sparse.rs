@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn the_blocks_that_are_not_zero_stay_with_their_numbers() {
         for modulus in [1, 2, 3, 9, 11, BLOCKS] {
-            let is_zero = |number: usize| number % modulus == 0;
+            let is_zero = |number: usize| number.is_multiple_of(modulus);
             let mut bytes = strip(is_zero);
             compact(&mut bytes).unwrap();
             let words: Vec<u16> = (0..BLOCKS as u16).collect();
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn blocks_are_the_same_in_panels_and_in_rows() {
         let (depth, channels) = (22, 10);
-        let weight = |i: usize| i8::from(i % 37 == 0);
+        let weight = |i: usize| i8::from(i.is_multiple_of(37));
         let rows: Vec<i8> = (0..depth * channels).map(weight).collect();
         let layer = SparseLayer {
             depth,

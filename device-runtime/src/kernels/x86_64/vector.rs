@@ -1,10 +1,5 @@
 //! Vectors of three lengths with the instructions of AVX-512, behind one trait.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "counted loops over registers, which the compiler unrolls"
-)]
-
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
 
