@@ -158,6 +158,9 @@ const CORES: [&str; 3] = ["cortex-a53", "cortex-a72", "cortex-a76"];
 /// What an instruction count may exceed its budget by: compilers differ.
 const TOLERANCE: f64 = 1.02;
 
+/// Networks small enough for so many samples are also counted in floats.
+const FLOAT_SAMPLES: usize = 4;
+
 /// A float network of the zoo.
 struct Real {
     model: &'static str,
@@ -177,25 +180,29 @@ const fn real(model: &'static str, samples: usize, budgets: [f64; 3]) -> Real {
 
 /// Smallest first.
 const ZOO: [Real; 8] = [
-    real("mlperf-tiny/ad01_fp32.tflite", 8, [0.222, 0.221, 0.159]),
+    real("mlperf-tiny/ad01_fp32.tflite", 8, [0.135, 0.134, 0.077]),
     real(
         "mlperf-tiny/kws_ref_model_float32.tflite",
         8,
-        [1.277, 1.274, 0.625],
+        [1.178, 1.178, 0.619],
     ),
     real(
         "mlperf-tiny/pretrainedResnet.tflite",
         8,
-        [2.444, 2.431, 1.707],
+        [2.421, 2.399, 1.703],
     ),
-    real("mlperf-tiny/vww_96_float.tflite", 8, [2.543, 2.531, 1.288]),
+    real("mlperf-tiny/vww_96_float.tflite", 8, [2.272, 2.262, 1.301]),
     real(
         "mlperf-tiny/pretrainedResnet_large_float.tflite",
         4,
-        [12.875, 12.847, 7.332],
+        [12.738, 12.695, 7.197],
     ),
-    real("imagenet/mobilenet_v2.onnx", 2, [105.6, 104.9, 47.35]),
-    real("imagenet/efficientnet_lite0.onnx", 2, [141.0, 140.5, 72.4]),
+    real("imagenet/mobilenet_v2.onnx", 2, [101.99, 101.44, 47.50]),
+    real(
+        "imagenet/efficientnet_lite0.onnx",
+        2,
+        [135.73, 135.23, 72.32],
+    ),
     real("imagenet/resnet50.onnx", 1, [741.5, 741.9, 354.1]),
 ];
 
@@ -211,18 +218,19 @@ fn millions(package: &Path, board: &Board) -> Result<f64, Box<dyn std::error::Er
 }
 
 /// Asserts that one inference takes no more instructions than the budget of each core, and than one in floats.
-fn assert_budgets(package: &Path, float: &Path, real: &Real) -> TestResult {
+fn assert_budgets(package: &Path, floats: Option<f64>, real: &Real) -> TestResult {
     for board in cores() {
         let Some(core) = CORES.iter().position(|&core| core == board.emulator.cpu) else {
             continue;
         };
-        let (integer, float) = (millions(package, board)?, millions(float, board)?);
+        let integer = millions(package, board)?;
         let (model, cpu, budget) = (real.model, CORES[core], real.budgets[core]);
         let found = format!(
-            "{model} on {cpu}: {integer:.3} million instructions, {float:.3} in floats, the budget is {budget}"
+            "{model} on {cpu}: {integer:.3} million instructions, {floats:.3?} in floats, the budget is {budget}"
         );
         eprintln!("{found}");
-        assert!(integer <= TOLERANCE * budget && integer <= float, "{found}");
+        let most = floats.unwrap_or(f64::INFINITY).min(TOLERANCE * budget);
+        assert!(integer <= most, "{found}");
     }
     Ok(())
 }
@@ -255,9 +263,18 @@ fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_cor
         for parity in bench::parity(&package, &samples, count, &cores())? {
             assert!(parity.holds(), "{}: {parity:?}", model.display());
         }
-        let float = folder.path().join("float.epk");
-        fs::write(&float, pack_float(&graph, spec.as_ref())?.bytes)?;
-        assert_budgets(&package, &float, &real)?;
+        // floats take as many on every core; the emulator computes them slowly
+        let floats = match count >= FLOAT_SAMPLES {
+            true => {
+                let float = folder.path().join("float.epk");
+                fs::write(&float, pack_float(&graph, spec.as_ref())?.bytes)?;
+                let mut boards = cores().into_iter();
+                let board = boards.find(|board| board.emulator.cpu == CORES[1]);
+                Some(millions(&float, board.ok_or("no board of this core")?)?)
+            }
+            false => None,
+        };
+        assert_budgets(&package, floats, &real)?;
         let manifest = Manifest::parse(Container::parse(&packed.bytes)?.manifest)?;
         let least = arena_lower_bound(&manifest) as f64;
         let activations = f64::from(manifest.head.arena.activations);

@@ -56,7 +56,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t)]
     schedule: Schedule,
     /// Which weights become zero together; 2:4 is a sparsity of a half. Kernels for ARM leave out the zeros of 4x4 where
-    /// that is faster: columns blocks (share that is not zero) and neon, dotprod, i8mm (kernel, and below which share
+    /// that is faster: columns blocks (share that is not zero) and neon, neondot, neoni8mm (kernel, and below which share
     /// it is the sparse one).
     #[arg(long, value_enum, default_value_t)]
     pattern: Pattern,
