@@ -156,8 +156,8 @@ impl Conv2d {
         // rows that have to be filled up are few: those of first layers
         let whole = self.depth.rows == 1 || self.depth.row.is_multiple_of(MAX_STEP);
         let suits = is_codes && whole && self.groups == 1 && self.tiles.is_none();
-        let small = depth > sparse::MAX_DEPTH || self.positions() < sparse::LEAST_POSITIONS;
-        let [starts, patches, _] = self.parts().filter(|_| suits && !small)?;
+        let fits = depth <= sparse::MAX_DEPTH && self.positions() >= sparse::LEAST_POSITIONS;
+        let [starts, patches, _] = self.parts().filter(|_| suits && fits)?;
         let codes = sparse::scratch(depth)?;
         Some(SparseLayer {
             depth,

@@ -13,20 +13,6 @@ const LANES: usize = 16;
 /// What lies under a column of the window: three codes of each channel, then one that counts for nothing.
 type Column = [int8x16_t; 4];
 
-/// `sums += dot(four codes of x, four codes of w)` in each lane. The intrinsic, `vdotq_s32`, is not stable.
-macro_rules! sdot {
-    ($sums:expr, $x:expr, $w:expr) => {
-        asm!(
-            ".arch_extension dotprod",
-            "sdot {sums:v}.4s, {x:v}.16b, {w:v}.16b",
-            sums = inout(vreg) $sums,
-            x = in(vreg) $x,
-            w = in(vreg) $w,
-            options(pure, nomem, nostack, preserves_flags),
-        )
-    };
-}
-
 /// In blocks of channels, of which the last overlaps the one before it; `None` with fewer channels, for other strides than 1 and 2,
 /// or where slices are too short.
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]

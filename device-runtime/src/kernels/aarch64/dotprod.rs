@@ -5,7 +5,6 @@ use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::aarch64::*;
-use core::arch::asm;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Four products added to each sum by one instruction (`sdot`), four codes of a row against
@@ -14,20 +13,6 @@ pub(super) struct DotProduct;
 
 const COLUMNS: usize = panel::DOTPROD.columns;
 const STEP: usize = panel::DOTPROD.step;
-
-/// `sums += dot(w's four codes in each lane, four codes of x)`. The intrinsic, `vdotq_laneq_s32`, is not stable.
-macro_rules! sdot {
-    ($sums:expr, $w:expr, $x:expr, $lane:literal) => {
-        asm!(
-            ".arch_extension dotprod",
-            concat!("sdot {sums:v}.4s, {w:v}.16b, {x:v}.4b[", $lane, "]"),
-            sums = inout(vreg) $sums,
-            w = in(vreg) $w,
-            x = in(vreg) $x,
-            options(pure, nomem, nostack, preserves_flags),
-        )
-    };
-}
 
 /// The products of one step: lane `$lane` of every row with the next codes of every column.
 macro_rules! step {

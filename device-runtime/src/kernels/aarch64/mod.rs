@@ -1,6 +1,27 @@
 //! Kernels for 64-bit ARM: for its baseline (NEON), for cores with the dot product extension
 //! (Cortex-A55, A75 and later), and for those with matrix multiplication (Cortex-A510, A715 and later). Everything else in [`portable`] is compiled for NEON already.
 
+/// `sums += dot(w's four codes in each lane, x's)`: those of one lane of x, or of the same. The intrinsics, `vdotq_laneq_s32`
+/// and `vdotq_s32`, are not stable.
+macro_rules! sdot {
+    ($sums:expr, $w:expr, $x:expr, $lane:literal) => {
+        sdot!(@ $sums, $w, $x, concat!("sdot {sums:v}.4s, {w:v}.16b, {x:v}.4b[", $lane, "]"))
+    };
+    ($sums:expr, $w:expr, $x:expr) => {
+        sdot!(@ $sums, $w, $x, "sdot {sums:v}.4s, {w:v}.16b, {x:v}.16b")
+    };
+    (@ $sums:expr, $w:expr, $x:expr, $instruction:expr) => {
+        core::arch::asm!(
+            ".arch_extension dotprod",
+            $instruction,
+            sums = inout(vreg) $sums,
+            w = in(vreg) $w,
+            x = in(vreg) $x,
+            options(pure, nomem, nostack, preserves_flags),
+        )
+    };
+}
+
 mod add;
 mod columns;
 mod depthwise;

@@ -201,19 +201,6 @@ const _: () = assert!(LANES * STRIP.step == 1 << 4);
 /// Four products added to each sum by one instruction: see [`super::dotprod`].
 pub(super) struct DotProduct;
 
-macro_rules! sdot {
-    ($sums:expr, $w:expr, $x:expr, $lane:literal) => {
-        asm!(
-            ".arch_extension dotprod",
-            concat!("sdot {sums:v}.4s, {w:v}.16b, {x:v}.4b[", $lane, "]"),
-            sums = inout(vreg) $sums,
-            w = in(vreg) $w,
-            x = in(vreg) $x,
-            options(pure, nomem, nostack, preserves_flags),
-        )
-    };
-}
-
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Product for DotProduct {
     #[inline(always)]
