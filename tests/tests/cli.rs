@@ -126,7 +126,7 @@ fn a_float_package_scores_what_the_model_does() {
     let packed = folder.json("pack model.onnx --float -o f.epk --json");
     for layer in packed["layers"].as_array().unwrap() {
         assert!(
-            layer["encoding"] == "raw" && layer["kept_float"] == true,
+            layer["encoding"] == "f32" && layer["kept_float"] == true,
             "{layer}"
         );
     }
@@ -621,7 +621,7 @@ fn weights_that_are_read_in_place_give_the_same_answers_with_less_memory() {
     };
     let (coded, expected) = pack("", "coded");
     let codes: u64 = 80_000;
-    for board in ["rpi3", "rpi5"] {
+    for (board, least) in [("rpi3", 3), ("rpi5", 9)] {
         let (packed, answers) = pack(&format!("--in-place {board}"), board);
         assert_eq!(answers, expected, "{board}");
         assert_eq!(packed["density"], coded["density"], "{board}");
@@ -630,7 +630,10 @@ fn weights_that_are_read_in_place_give_the_same_answers_with_less_memory() {
         let [more, less] = [&coded, &packed].map(|pack| pack["arena_bytes"].as_u64().unwrap());
         assert!(less + codes <= more, "{board}: {less} and {more}");
         let layers = packed["layers"].as_array().unwrap();
-        assert!(layers.iter().all(|layer| layer["encoding"] == "in place"));
+        // kernels read windows' rows filled up to whole steps, as packages do not hold them
+        let is_in_place = |layer: &&serde_json::Value| layer["encoding"] == "in place";
+        let in_place = layers.iter().filter(is_in_place).count();
+        assert!(in_place >= least, "{board}: {layers:?}");
         let fits = format!(
             "pack model.onnx --calib calib.npy --in-place {board} --max-size {bytes} -o fits.epk"
         );
