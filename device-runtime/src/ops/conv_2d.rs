@@ -2,7 +2,8 @@
 //! is read in place, but at the edges. Inputs are counted in bytes, so that one finds the places of codes and of floats.
 
 use super::bounds::{chunks, chunks_mut, copy, copy_over, row_and_column};
-use super::linear::{Finish, Layout, Linear, finish_float};
+use super::linear::{Finish, Linear, finish_float};
+use super::panels::Layout;
 use super::window::Geometry;
 use super::{
     Checked, Context, Element, Expansion, Memory, Region, Work, codes, codes_mut, words_mut,

@@ -2,7 +2,8 @@
 //! the taps move together.
 
 use super::bounds::{chunks, chunks_mut};
-use super::linear::{Finish, Layout, Linear, finish_float};
+use super::linear::{Finish, Linear, finish_float};
+use super::panels::Layout;
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, Work, codes, codes_mut, words_mut};
 use crate::kernels::{

@@ -25,6 +25,7 @@ pub(crate) mod linear;
 mod max_pool_2d;
 mod mean;
 mod pad;
+mod panels;
 mod resize;
 mod slice;
 mod softmax;
