@@ -63,14 +63,21 @@ const fn bucket(ticks: u64) -> usize {
     octave * PER_OCTAVE as usize + ((ticks >> shift) - PER_OCTAVE) as usize
 }
 
+/// The least duration of a bucket.
+const fn least(bucket: usize) -> u64 {
+    let (octave, index) = (bucket as u64 / PER_OCTAVE, bucket as u64 % PER_OCTAVE);
+    match octave {
+        0 => index,
+        _ => (PER_OCTAVE + index) << (octave - 1),
+    }
+}
+
 /// The middle of a bucket.
 const fn middle(bucket: usize) -> u64 {
-    let (octave, index) = (bucket as u64 / PER_OCTAVE, bucket as u64 % PER_OCTAVE);
-    if octave == 0 {
-        return index;
+    match bucket as u64 / PER_OCTAVE {
+        0 => least(bucket),
+        octave => least(bucket) + ((1 << (octave - 1)) >> 1),
     }
-    let shift = octave - 1;
-    ((PER_OCTAVE + index) << shift) + ((1 << shift) >> 1)
 }
 
 /// A distribution of durations in log-linear buckets.
@@ -106,6 +113,11 @@ impl Histogram {
         self.sum = self.sum.saturating_add(ticks);
     }
 
+    /// Durations recorded.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The duration that `per_mille` thousandths of all do not exceed, within 3.2 %.
     pub fn quantile(&self, per_mille: u64) -> u64 {
         let rank = (self.count * per_mille).div_ceil(1000).max(1);
@@ -117,6 +129,14 @@ impl Histogram {
             }
         }
         self.max
+    }
+
+    /// The buckets that are not empty, ascending: the least duration of each, and how many are in it.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let counts = self.counts.iter().enumerate();
+        counts
+            .filter(|(_, count)| **count > 0)
+            .map(|(bucket, &count)| (least(bucket), count))
     }
 
     /// The distribution as a record.
@@ -220,8 +240,9 @@ mod tests {
     #[test]
     fn every_bucket_holds_its_middle_and_values_within_its_resolution() {
         for ticks in (0..100_000).chain((0..40).map(|bit| (1u64 << bit) - 1)) {
-            let middle = middle(bucket(ticks));
-            assert_eq!(bucket(middle), bucket(ticks), "{ticks}");
+            let (least, middle) = (least(bucket(ticks)), middle(bucket(ticks)));
+            assert_eq!([bucket(least), bucket(middle)], [bucket(ticks); 2]);
+            assert!(least <= ticks && (least == 0 || bucket(least - 1) < bucket(ticks)));
             assert!(
                 middle.abs_diff(ticks) as f64 <= 0.032 * ticks as f64,
                 "{ticks} {middle}"
@@ -240,6 +261,11 @@ mod tests {
             (10_000, 1, 10_000)
         );
         assert_eq!(latency.sum, 50_005_000);
+        assert_eq!(
+            histogram.buckets().map(|(_, count)| count).sum::<u32>(),
+            10_000
+        );
+        assert!(histogram.buckets().is_sorted());
         for (value, exact) in [
             (latency.p50, 5_000),
             (latency.p90, 9_000),

@@ -53,6 +53,14 @@ pub enum Error {
     /// A board, toolchain or emulator that is missing or failed.
     #[error("{0}")]
     Toolchain(String),
+    /// A measurement that was to be free of doubts and is not.
+    #[error("{place}: this measurement is in doubt: {doubts}")]
+    Doubtful {
+        /// Board and threads.
+        place: String,
+        /// Why.
+        doubts: String,
+    },
     /// Arguments that contradict each other or make no sense.
     #[error("{0}")]
     Usage(String),

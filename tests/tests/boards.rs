@@ -212,6 +212,7 @@ fn millions(package: &Path, board: &Board) -> Result<f64, Box<dyn std::error::Er
         warm_up: 0,
         runs: 1,
         threads: 1,
+        ..bench::EMULATED
     };
     let counted = bench::emulated(package, board, once)?.instructions_per_inference;
     Ok(counted.ok_or("nothing was counted")? as f64 / 1e6)
@@ -298,6 +299,7 @@ fn an_emulated_benchmark_counts_the_same_instructions_every_time() -> TestResult
         warm_up: 0,
         runs: 1,
         threads: 1,
+        ..bench::EMULATED
     };
     let here = bench::host(&package, once)?;
     for board in cores() {

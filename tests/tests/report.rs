@@ -88,13 +88,14 @@ fn bench(package: usize, board: &str, emulated: bool) -> Record {
             p50: 2.0,
             p90: 3.0,
             p99: 4.0,
+            ..Latency::default()
         },
         peak_int8_macs_per_second: None,
         instructions_per_inference: emulated.then_some(1_000_000),
         arena_bytes: 4096,
         package_bytes: 5000 * (package as u64 + 1),
         layers: layers.collect(),
-        output_sha256: String::new(),
+        ..Bench::default()
     })
 }
 

@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The instruction counter, in edgeprune's source.
 const COUNTER_SOURCE: &str = "targets/emulator/count_instructions.c";
@@ -65,13 +66,7 @@ impl Emulator {
         options: BenchOptions,
     ) -> Result<BenchReport, Error> {
         let mut command = self.device(&[], "bench", package);
-        for (option, number) in [
-            ("--runs", options.runs),
-            ("--warm-up", options.warm_up),
-            ("--threads", options.threads),
-        ] {
-            command.arg(option).arg(number.to_string());
-        }
+        command.args(bench_words(options));
         self.json(command)
     }
 
@@ -186,6 +181,23 @@ impl Emulator {
             tail(&String::from_utf8_lossy(&output.stderr), TAIL_LINES)
         )))
     }
+}
+
+/// The device binary's options for a benchmark.
+pub(super) fn bench_words(options: BenchOptions) -> Vec<String> {
+    let mut numbers = vec![
+        ("--runs", u128::from(options.runs)),
+        ("--warm-up", options.warm_up.into()),
+        ("--threads", options.threads.into()),
+    ];
+    let seconds = |time: Duration| time.as_millis().div_ceil(1000);
+    numbers.extend(options.duration.map(|time| ("--duration", seconds(time))));
+    let deadline = options.deadline.map(|time| time.as_micros());
+    numbers.extend(deadline.map(|time| ("--deadline", time)));
+    let words = numbers.iter();
+    words
+        .flat_map(|(option, number)| [(*option).to_owned(), number.to_string()])
+        .collect()
 }
 
 fn is_newer(library: &Path, source: &Path) -> bool {

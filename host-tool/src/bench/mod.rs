@@ -10,7 +10,7 @@ pub use edgeprune_device::BenchOptions;
 pub use parity::{Parity, parity};
 
 use crate::Error;
-use crate::report::record::{Bench, BenchLayer, Identity, Latency};
+use crate::report::record::{Bench, BenchLayer, Identity};
 use edgeprune_boards::Board;
 use edgeprune_device::BenchReport;
 use emulator::Emulator;
@@ -19,6 +19,15 @@ use std::path::Path;
 
 /// What a record of this machine has in place of a board's id.
 pub const HOST: &str = "host";
+
+/// For emulators: their times mean little, their instructions need no repetition.
+pub const EMULATED: BenchOptions = BenchOptions {
+    warm_up: 0,
+    runs: 3,
+    threads: 1,
+    duration: None,
+    deadline: None,
+};
 
 /// Measures on this machine, in this process.
 ///
@@ -43,6 +52,8 @@ pub fn emulated(package: &Path, board: &Board, options: BenchOptions) -> Result<
     let mut record = record(package, &board.id, report);
     record.cpu.clone_from(&board.cpu.core);
     record.emulated = true;
+    record.machine = None; // the emulator shows the host's
+    record.resident = None;
     record.peak_int8_macs_per_second = Some(board.peak_int8_macs_per_second());
     record.instructions_per_inference = Some(instructions.all);
     for (layer, instructions) in record.layers.iter_mut().zip(instructions.layers) {
@@ -90,24 +101,26 @@ fn record(package: &Path, board: &str, report: BenchReport) -> Bench {
             package_hash: report.package_hash,
         },
         board: board.to_owned(),
-        cpu: report.cpu,
-        emulated: false,
-        runs: report.runs.into(),
+        cpu: report.machine.cpu.clone(),
+        runs: report.runs,
         warm_up: report.warm_up.into(),
         threads: report.threads.into(),
         kernels: report.kernels,
         cold_us: Some(report.cold_us),
-        latency_us: Latency {
-            min: report.latency_us.min,
-            p50: report.latency_us.p50,
-            p90: report.latency_us.p90,
-            p99: report.latency_us.p99,
-        },
-        peak_int8_macs_per_second: None,
-        instructions_per_inference: None,
+        latency_us: report.latency_us,
         arena_bytes: report.arena_bytes,
         package_bytes: report.package_bytes,
         layers: layers.collect(),
         output_sha256: report.output_sha256,
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: Some(report.machine),
+        before: report.before,
+        after: report.after,
+        histogram: report.histogram,
+        deadline: report.deadline,
+        timeline: report.timeline,
+        resident: report.resident,
+        energy: report.energy,
+        ..Bench::default()
     }
 }

@@ -6,13 +6,7 @@ use crate::Error;
 use crate::bench::{self, BenchOptions};
 use crate::report::record::{Bench, BenchLayer};
 use std::path::PathBuf;
-
-/// Inferences of the emulator: its times mean little, its instructions need no repetition.
-const EMULATED: BenchOptions = BenchOptions {
-    warm_up: 0,
-    runs: 3,
-    threads: 1,
-};
+use std::time::Duration;
 
 /// Measure a package's speed on this machine or a board.
 #[derive(Debug, clap::Args)]
@@ -36,6 +30,15 @@ pub(super) struct Args {
     /// gives the same bytes.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
     threads: u32,
+    /// Run for that long, as `60s`, whatever --runs says, and show how latency, clock and temperature go on.
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "runs")]
+    duration: Option<Duration>,
+    /// Count inferences that take longer than this, as `50ms`.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    deadline: Option<Duration>,
+    /// Fail (exit code 1) where a board throttled, saved power, became slower while it ran, or took more memory than planned.
+    #[arg(long)]
+    strict: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -43,15 +46,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
-        let defaults = match self.emulate {
-            true => EMULATED,
-            false => BenchOptions::default(),
-        };
-        let options = BenchOptions {
-            warm_up: self.warm_up.unwrap_or(defaults.warm_up),
-            runs: self.runs.unwrap_or(defaults.runs),
-            threads: self.threads,
-        };
+        let options = self.options();
         let record = match &self.board {
             None => bench::host(&self.package, options)?,
             Some(BoardArg { board }) => {
@@ -60,9 +55,40 @@ impl Args {
             }
         };
         match self.json {
-            true => output::print_json(&record),
-            false => output::print(&text(&record)),
+            true => output::print_json(&record)?,
+            false => output::print(&text(&record))?,
         }
+        match record.doubts().as_slice() {
+            doubts @ [_, ..] if self.strict => Err(Error::Doubtful {
+                place: record.place(),
+                doubts: doubts.join("; "),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn options(&self) -> BenchOptions {
+        let defaults = match self.emulate {
+            true => bench::EMULATED,
+            false => BenchOptions::default(),
+        };
+        BenchOptions {
+            warm_up: self.warm_up.unwrap_or(defaults.warm_up),
+            runs: self.runs.unwrap_or(defaults.runs),
+            threads: self.threads,
+            duration: self.duration,
+            deadline: self.deadline,
+        }
+    }
+}
+
+/// A time as `60s`, `50ms` or `1min 30s`, of at least a microsecond.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text)
+        .map_err(|cause| format!("{cause}: times look like 50ms or 60s"))?;
+    match time >= Duration::from_micros(1) {
+        true => Ok(time),
+        false => Err("must be at least a microsecond".into()),
     }
 }
 
@@ -89,11 +115,14 @@ fn text(record: &Bench) -> String {
         );
     }
     text += &format!(
-        "latency        min {}  p50 {}  p90 {}  p99 {}  ({} runs after {}){}\n",
+        "latency        min {}  p50 {}  p90 {}  p99 {}{}  ({} runs after {}){}\n",
         ms(latency.min),
         ms(latency.p50),
         ms(latency.p90),
         ms(latency.p99),
+        latency
+            .max
+            .map_or(String::new(), |max| format!("  max {}", ms(max))),
         record.runs,
         record.warm_up,
         if record.emulated {
@@ -102,13 +131,67 @@ fn text(record: &Bench) -> String {
             ""
         }
     );
+    if let Some(cold) = record.cold_us {
+        text += &format!(
+            "cold           {} from the package's bytes to the first output\n",
+            ms(cold)
+        );
+    }
+    if let Some(deadline) = &record.deadline {
+        text += &format!(
+            "deadline       {} missed by {} of {} inferences\n",
+            ms(deadline.us),
+            deadline.misses,
+            record.runs
+        );
+    }
     text += &format!(
-        "memory         {} arena, {} package\noutput         {}\n\n",
+        "memory         {} arena, {} package{}\n",
         output::human_bytes(record.arena_bytes),
         output::human_bytes(record.package_bytes),
-        record.output_sha256
+        record.resident.map_or(String::new(), |resident| format!(
+            ", process {} at most ({} planned)",
+            output::human_bytes(resident.peak_bytes),
+            output::human_bytes(resident.planned_bytes)
+        ))
     );
-    text + &layers(record)
+    if let Some(energy) = &record.energy {
+        text += &format!(
+            "energy         {:.3} mJ per inference, {:.2} W ({})\n",
+            energy.joules_per_inference * 1e3,
+            energy.watts,
+            energy.meter
+        );
+    }
+    text += &format!("output         {}\n", record.output_sha256);
+    for doubt in record.doubts() {
+        text += &format!("IN DOUBT       {doubt}\n");
+    }
+    text + "\n" + &timeline(record) + &layers(record)
+}
+
+/// How a long run went on; nothing for others.
+fn timeline(record: &Bench) -> String {
+    if record.timeline.is_empty() {
+        return String::new();
+    }
+    let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let rows = record.timeline.iter().map(|part| {
+        let condition = &part.condition;
+        vec![
+            format!("{:.0} s", part.seconds),
+            part.runs.to_string(),
+            ms(part.p50_us),
+            ms(part.max_us),
+            or_unknown(condition.clock_mhz.map(|clock| format!("{clock} MHz"))),
+            or_unknown(condition.temperature_celsius.map(|t| format!("{t:.1} °C"))),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    output::table(
+        &["until", "runs", "p50", "max", "clock", "temperature"],
+        &rows,
+    ) + "\n"
 }
 
 fn layers(record: &Bench) -> String {

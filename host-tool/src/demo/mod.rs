@@ -23,13 +23,6 @@ use std::path::{Path, PathBuf};
 const BUDGETS: [(&str, f64); 2] = [("medium", 0.5), ("tight", 0.2)];
 /// Calibration samples.
 const CALIBRATION: usize = 128;
-/// An emulator's times mean little, its instructions need no repetition.
-const EMULATED: BenchOptions = BenchOptions {
-    warm_up: 0,
-    runs: 3,
-    threads: 1,
-};
-
 /// What a demonstration gave.
 #[derive(Debug)]
 pub struct Outcome {
@@ -150,7 +143,7 @@ impl<'a> Demo<'a> {
 
     fn measure_on(&mut self, board: &Board) -> Result<(), Error> {
         for package in self.packages.clone() {
-            self.keep_bench(&package, bench::emulated(&package, board, EMULATED)?)?;
+            self.keep_bench(&package, bench::emulated(&package, board, bench::EMULATED)?)?;
         }
         Ok(())
     }

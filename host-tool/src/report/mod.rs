@@ -2,6 +2,7 @@
 
 pub mod curve;
 pub mod describe;
+mod doubts;
 pub mod html;
 pub mod record;
 pub mod text;
@@ -242,6 +243,7 @@ pub(crate) mod tests {
                 p50: 100.0,
                 p90: 120.0,
                 p99: 150.0,
+                ..Latency::default()
             },
             peak_int8_macs_per_second: Some(12e9),
             instructions_per_inference: Some(123_456),
@@ -255,7 +257,7 @@ pub(crate) mod tests {
                 kernel: "qs8-igemm-4x4c16-neon".into(),
                 instructions: Some(120_000),
             }],
-            output_sha256: String::new(),
+            ..Bench::default()
         })
     }
 

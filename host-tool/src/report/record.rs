@@ -3,6 +3,9 @@
 
 use crate::cli::output::human_bytes;
 use crate::graph::Redundant;
+pub use edgeprune_device::{
+    Bucket, Condition, Deadline, Energy, Interval, Latency, Machine, Resident,
+};
 use serde::{Deserialize, Serialize};
 
 /// Which package a record is about. Records with the same hash are joined.
@@ -372,7 +375,7 @@ impl Curve {
 }
 
 /// `bench --json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bench {
     /// Which package.
     #[serde(flatten)]
@@ -415,6 +418,55 @@ pub struct Bench {
     /// SHA-256 over the output bytes for the benchmark's own input: the same on every machine.
     #[serde(default)]
     pub output_sha256: String,
+    /// Where ssh found the board; `null` where it was not needed.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The edgeprune that measured.
+    #[serde(default)]
+    pub tool: String,
+    /// SHA-256 of the device binary; `null` where this program itself measured.
+    #[serde(default)]
+    pub binary_sha256: Option<String>,
+    /// What it ran on; `null` in old records.
+    #[serde(default)]
+    pub machine: Option<Machine>,
+    /// The machine's condition before the first inference that counts.
+    #[serde(default)]
+    pub before: Condition,
+    /// The machine's condition after the last.
+    #[serde(default)]
+    pub after: Condition,
+    /// How many inferences took how long.
+    #[serde(default)]
+    pub histogram: Vec<Bucket>,
+    /// How often an inference took longer than allowed; `null` without a limit.
+    #[serde(default)]
+    pub deadline: Option<Deadline>,
+    /// How a long run went on; empty for others.
+    #[serde(default)]
+    pub timeline: Vec<Interval>,
+    /// The memory of the process; `null` where the system does not tell.
+    #[serde(default)]
+    pub resident: Option<Resident>,
+    /// What an inference takes from the supply; `null` without a meter.
+    #[serde(default)]
+    pub energy: Option<Energy>,
+    /// Samples that ran there; `null` without any.
+    #[serde(default)]
+    pub on_device: Option<OnDevice>,
+}
+
+/// What samples gave on a device, beside this machine's own run of the same package.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OnDevice {
+    /// Number of samples.
+    pub samples: u64,
+    /// Per cent of samples whose label is the highest output there; `null` without labels.
+    pub top1: Option<f64>,
+    /// Samples whose output bytes differ from this machine's; none is what should be.
+    pub different: Vec<u64>,
+    /// The first layer whose output differs, on the first sample that does.
+    pub first_layer: Option<String>,
 }
 
 /// The threads of records from before there were more.
@@ -434,19 +486,6 @@ impl Bench {
         }
         place
     }
-}
-
-/// Quantiles of a latency, in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
-    /// Least.
-    pub min: f64,
-    /// Median.
-    pub p50: f64,
-    /// Nine in ten are at most this.
-    pub p90: f64,
-    /// Ninety-nine in a hundred are at most this.
-    pub p99: f64,
 }
 
 /// Time of one node.

@@ -1,6 +1,8 @@
 //! What was typed. Few enough words to need no parser.
 
+use edgeprune_device::BenchOptions;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
 usage: edgeprune-device JOB [MODEL.epk] [OPTIONS]
@@ -10,6 +12,8 @@ The package may be left out where this program contains one.
   info                                    what the package is
   bench  [--runs N] [--warm-up N]         how long an inference takes
          [--threads N]                    on 1 thread, or on more that share large layers
+         [--duration SECONDS]             for that long, whatever --runs says
+         [--deadline MICROSECONDS]        counts inferences that take longer
   run    --input FILE.. [--output FILE..] run samples: .npy holds real values (NHWC), any other
                                           file the bytes of the network's own inputs and outputs
   repeat [--runs N] [--layers]            run without looking at a clock, to count instructions";
@@ -26,11 +30,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Job {
     Info,
-    Bench {
-        warm_up: u32,
-        runs: u32,
-        threads: u32,
-    },
+    Bench(BenchOptions),
     Run {
         inputs: Vec<PathBuf>,
         outputs: Vec<PathBuf>,
@@ -50,21 +50,27 @@ struct Typed {
     warm_up: Option<u32>,
     layers: bool,
     threads: Option<u32>,
+    duration: Option<u32>,
+    deadline: Option<u32>,
 }
 
 impl Arguments {
     pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
         let (job, rest) = words.split_first().ok_or("no job")?;
         let typed = Typed::parse(rest)?;
-        let defaults = edgeprune_device::BenchOptions::default();
+        let defaults = BenchOptions::default();
         let runs = typed.runs.unwrap_or(defaults.runs);
         let job = match job.as_str() {
             "info" => Job::Info,
-            "bench" => Job::Bench {
+            "bench" => Job::Bench(BenchOptions {
                 warm_up: typed.warm_up.unwrap_or(defaults.warm_up),
                 runs,
                 threads: typed.threads.unwrap_or(defaults.threads),
-            },
+                duration: typed.duration.map(|time| Duration::from_secs(time.into())),
+                deadline: typed
+                    .deadline
+                    .map(|time| Duration::from_micros(time.into())),
+            }),
             "run" if typed.inputs.is_empty() => return Err("`run` needs --input".into()),
             "run" => Job::Run {
                 inputs: typed.inputs,
@@ -96,6 +102,8 @@ impl Typed {
                 "--warm-up" => typed.warm_up = Some(number(word, value()?)?),
                 "--layers" => typed.layers = true,
                 "--threads" => typed.threads = Some(number(word, value()?)?),
+                "--duration" => typed.duration = Some(number(word, value()?)?),
+                "--deadline" => typed.deadline = Some(number(word, value()?)?),
                 option if option.starts_with("--") => {
                     return Err(format!("no option is called {option}"));
                 }
@@ -123,21 +131,23 @@ mod tests {
 
     #[test]
     fn a_job_takes_a_package_and_options_in_any_order() {
-        let job = Job::Bench {
+        let job = Job::Bench(BenchOptions {
             warm_up: 2,
             runs: 9,
             threads: 4,
-        };
+            duration: Some(Duration::from_secs(60)),
+            deadline: Some(Duration::from_micros(50)),
+        });
         let expected = Ok(Arguments {
             job,
             package: Some("m.epk".into()),
         });
         assert_eq!(
-            parse("bench m.epk --runs 9 --warm-up 2 --threads 4"),
+            parse("bench m.epk --runs 9 --duration 60 --warm-up 2 --deadline 50 --threads 4"),
             expected
         );
         assert_eq!(
-            parse("bench --threads 4 --warm-up 2 --runs 9 m.epk"),
+            parse("bench --threads 4 --warm-up 2 --deadline 50 --duration 60 --runs 9 m.epk"),
             expected
         );
     }

@@ -1,13 +1,17 @@
 //! Measures how long an inference takes, on an input that is the same everywhere.
 
-use crate::stopwatch::{Stopwatch, quantile};
-use crate::{Error, Network, digest, open, processor};
+use crate::machine::{Condition, Machine};
+use crate::memory::Memory;
+use crate::meter::Meter;
+use crate::report::{BenchReport, Energy, LayerTime};
+use crate::stopwatch::Stopwatch;
+use crate::{Error, Network, digest, open};
 use edgeprune_format::manifest::DType;
 use edgeprune_runtime::{Arena, KernelSet, MAX_THREADS, Observer, Package, Pool};
-use serde::{Deserialize, Serialize};
 use std::os::unix::process::parent_id;
-use std::thread::available_parallelism;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{available_parallelism, scope};
+use std::time::{Duration, Instant};
 
 /// How to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,10 @@ pub struct BenchOptions {
     pub runs: u32,
     /// Threads of an inference.
     pub threads: u32,
+    /// Inferences that count go on for that long, whatever `runs` says.
+    pub duration: Option<Duration>,
+    /// A time that no inference should exceed.
+    pub deadline: Option<Duration>,
 }
 
 impl Default for BenchOptions {
@@ -26,70 +34,16 @@ impl Default for BenchOptions {
             warm_up: 5,
             runs: 50,
             threads: 1,
+            duration: None,
+            deadline: None,
         }
     }
 }
 
-/// What was measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BenchReport {
-    /// Name of the model.
-    pub model: String,
-    /// The package's SHA-256, in hexadecimal.
-    pub package_hash: String,
-    /// Length of the package.
-    pub package_bytes: u64,
-    /// Memory of a session.
-    pub arena_bytes: u64,
-    /// The machine, as its firmware names it.
-    pub machine: Option<String>,
-    /// The processor.
-    pub cpu: String,
-    /// The set of kernels.
-    pub kernels: String,
-    /// Threads of an inference.
-    pub threads: u32,
-    /// Inferences before the first that counts.
-    pub warm_up: u32,
-    /// Inferences that count.
-    pub runs: u32,
-    /// From the package's bytes to the first output, in microseconds.
-    pub cold_us: f64,
-    /// Time of one inference.
-    pub latency_us: LatencyUs,
-    /// Nodes, in order of execution.
-    pub layers: Vec<LayerTime>,
-    /// SHA-256 over the output bytes, the same on every machine.
-    pub output_sha256: String,
-}
-
-/// Quantiles of a latency, in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LatencyUs {
-    /// Least.
-    pub min: f64,
-    /// Median.
-    pub p50: f64,
-    /// Nine in ten are at most this.
-    pub p90: f64,
-    /// Ninety-nine in a hundred are at most this.
-    pub p99: f64,
-}
-
-/// A node, and its time in the median run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LayerTime {
-    /// Name.
-    pub name: String,
-    /// Operator.
-    pub op: String,
-    /// Microseconds.
-    pub us: f64,
-    /// Multiply-accumulates.
-    pub macs: u64,
-    /// The kernel.
-    pub kernel: String,
-}
+/// Parts of a long run.
+const INTERVALS: u32 = 60;
+/// A part is at least this long.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Opens `bytes`, runs the network and measures it.
 ///
@@ -97,50 +51,74 @@ pub struct LayerTime {
 /// Bytes that are no package, no runs, no threads or more than this machine runs at a time, outputs that differ from run
 /// to run.
 pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> {
-    if options.runs == 0 {
+    if options.runs == 0 || options.duration.is_some_and(|time| time.is_zero()) {
         return Err(Error::NoRuns);
     }
     let mut pool = pool(options.threads)?;
+    let memory = Memory::watch();
     let began = Instant::now();
     let package = Package::open(bytes)?;
     let arena_bytes = package.arena_bytes_for(options.threads as usize);
     let mut arena = Arena::new(arena_bytes);
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
-    let inputs = inputs(network)?;
-    infer(network, &mut pool, &inputs, &mut ())?;
+    let mut inference = Inference {
+        inputs: inputs(network)?,
+        network,
+        pool: &mut pool,
+    };
+    inference.run(&mut ())?;
     let cold_us = began.elapsed().as_secs_f64() * 1e6;
-    let expected = digest(network)?;
+    let resident = memory.and_then(|memory| memory.resident(arena_bytes as u64));
+    let expected = digest(inference.network)?;
     for _ in 0..options.warm_up {
-        infer(network, &mut pool, &inputs, &mut ())?;
+        inference.run(&mut ())?;
     }
-    let mut watch = Stopwatch::new(network.nodes(), options.runs);
-    for run in 0..options.runs {
-        infer(network, &mut pool, &inputs, &mut watch)?;
-        if digest(network)? != expected {
-            return Err(Error::NotRepeatable { run });
-        }
-    }
+    let before = Condition::read();
+    let (watch, energy) = metered(|| inference.measure(options, &expected))?;
+    let after = Condition::read();
     Ok(BenchReport {
         model: package.manifest().head.model.to_owned(),
-        package_hash: package
-            .hash()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        package_hash: hexadecimal(package.hash()),
         package_bytes: bytes.len() as u64,
         arena_bytes: arena_bytes as u64,
-        machine: processor::machine(),
-        cpu: processor::processor(),
-        kernels: network.kernels().name().to_owned(),
+        machine: Machine::read(),
+        before,
+        after,
+        kernels: inference.network.kernels().name().to_owned(),
         threads: options.threads,
         warm_up: options.warm_up,
-        runs: options.runs,
+        runs: watch.runs(),
         cold_us,
-        latency_us: latency(&watch.sorted()),
-        layers: layers(network, watch.median_run()),
+        latency_us: watch.latency(),
+        histogram: watch.histogram(),
+        deadline: watch.deadline(),
+        timeline: watch.timeline().to_vec(),
+        resident,
+        energy,
+        layers: layers(inference.network, watch.median_run()),
         output_sha256: expected,
     })
+}
+
+/// Does the work while a meter, if there is one, is read.
+fn metered(
+    work: impl FnOnce() -> Result<Stopwatch, Error>,
+) -> Result<(Stopwatch, Option<Energy>), Error> {
+    let done = AtomicBool::new(false);
+    scope(|scope| {
+        let readings = Meter::find().map(|meter| meter.watch(scope, &done));
+        let watch = work();
+        done.store(true, Ordering::Relaxed);
+        let readings = readings.and_then(|thread| thread.join().ok());
+        let watch = watch?;
+        let energy = readings.and_then(|readings| readings.energy(watch.mean_seconds()));
+        Ok((watch, energy))
+    })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs the network that often without looking at a clock, for counters of instructions, with a
@@ -154,16 +132,20 @@ pub fn repeat(bytes: &[u8], runs: u32, layers: bool) -> Result<String, Error> {
     let mut arena = Arena::new(package.arena_bytes());
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
-    let inputs = inputs(network)?;
+    let mut inference = Inference {
+        inputs: inputs(network)?,
+        network,
+        pool: &mut None,
+    };
     mark();
     for _ in 0..runs {
-        infer(network, &mut None, &inputs, &mut ())?;
+        inference.run(&mut ())?;
         mark();
     }
     if layers {
-        infer(network, &mut None, &inputs, &mut Marks)?;
+        inference.run(&mut Marks)?;
     }
-    digest(network)
+    digest(inference.network)
 }
 
 /// Marks where layers begin and end.
@@ -196,23 +178,54 @@ fn pool(threads: u32) -> Result<Option<Pool>, Error> {
     }
 }
 
-fn infer(
-    network: &mut Network<'_, '_>,
-    pool: &mut Option<Pool>,
-    inputs: &[Vec<u8>],
-    observer: &mut impl Observer,
-) -> Result<(), Error> {
-    for (index, bytes) in inputs.iter().enumerate() {
-        let input = network.input(index)?;
-        if input.len() == bytes.len() {
-            input.copy_from_slice(bytes);
+/// All that an inference needs.
+struct Inference<'s, 'p, 'a> {
+    network: &'s mut Network<'p, 'a>,
+    pool: &'s mut Option<Pool>,
+    /// Bytes of each input.
+    inputs: Vec<Vec<u8>>,
+}
+
+impl Inference<'_, '_, '_> {
+    fn run(&mut self, observer: &mut impl Observer) -> Result<(), Error> {
+        for (index, bytes) in self.inputs.iter().enumerate() {
+            let input = self.network.input(index)?;
+            if input.len() == bytes.len() {
+                input.copy_from_slice(bytes);
+            }
         }
+        match self.pool {
+            Some(pool) => self.network.run_on(pool, observer)?,
+            None => self.network.run(observer)?,
+        }
+        Ok(())
     }
-    match pool {
-        Some(pool) => network.run_on(pool, observer)?,
-        None => network.run(observer)?,
+
+    /// Measures as long as `options` say; every run must give `expected`.
+    fn measure(&mut self, options: BenchOptions, expected: &str) -> Result<Stopwatch, Error> {
+        let mut watch = Stopwatch::new(self.network.nodes(), options.runs, options.deadline);
+        let interval = options
+            .duration
+            .map(|time| (time / INTERVALS).max(LEAST_INTERVAL));
+        let began = Instant::now();
+        let goes_on = |watch: &Stopwatch| match options.duration {
+            Some(duration) => began.elapsed() < duration,
+            None => watch.runs() < u64::from(options.runs),
+        };
+        while goes_on(&watch) {
+            self.run(&mut watch)?;
+            if digest(self.network)? != expected {
+                return Err(Error::NotRepeatable { run: watch.runs() });
+            }
+            if interval.is_some_and(|length| watch.interval_began() + length <= began.elapsed()) {
+                watch.close_interval(began.elapsed());
+            }
+        }
+        if interval.is_some() {
+            watch.close_interval(began.elapsed());
+        }
+        Ok(watch)
     }
-    Ok(())
 }
 
 /// Bytes for every input: noise, from a generator that starts in the same state everywhere.
@@ -247,16 +260,6 @@ impl Noise {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 56) as i8
-    }
-}
-
-fn latency(sorted: &[u64]) -> LatencyUs {
-    let us = |share| quantile(sorted, share) as f64 / 1e3;
-    LatencyUs {
-        min: us(0.0),
-        p50: us(0.5),
-        p90: us(0.9),
-        p99: us(0.99),
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Error {
     )]
     NotRepeatable {
         /// Which run.
-        run: u32,
+        run: u64,
     },
     /// No threads, or more than this machine runs at a time or a pool can have.
     #[error("{threads} threads: this machine has 1 to {most}")]

@@ -5,15 +5,19 @@
 
 mod bench;
 mod error;
+mod machine;
+mod memory;
+mod meter;
 mod network;
 mod npy;
-mod processor;
+mod report;
 mod samples;
 mod stopwatch;
 
-pub use bench::{BenchOptions, BenchReport, LatencyUs, LayerTime, bench, repeat};
+pub use bench::{BenchOptions, bench, repeat};
 pub use error::Error;
+pub use machine::{Condition, Machine};
 pub use network::{Digest, MAX_NODES, Network, digest, open};
 pub use npy::{Npy, write_f32};
-pub use processor::{machine, processor};
+pub use report::{BenchReport, Bucket, Deadline, Energy, Interval, Latency, LayerTime, Resident};
 pub use samples::{RunReport, Samples, run};

@@ -4,7 +4,7 @@
 mod arguments;
 
 use arguments::{Arguments, Job};
-use edgeprune_device::{BenchOptions, Error, bench, machine, processor, repeat, run};
+use edgeprune_device::{Error, Machine, bench, repeat, run};
 use edgeprune_runtime::Package;
 use memmap2::Mmap;
 use serde::Serialize;
@@ -53,18 +53,7 @@ fn failure(message: &str) -> ExitCode {
 
 fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
     match &arguments.job {
-        Job::Bench {
-            warm_up,
-            runs,
-            threads,
-        } => {
-            let options = BenchOptions {
-                warm_up: *warm_up,
-                runs: *runs,
-                threads: *threads,
-            };
-            Ok(json(&bench(package, options)?))
-        }
+        Job::Bench(options) => Ok(json(&bench(package, *options)?)),
         Job::Run { inputs, outputs } => Ok(json(&run(package, inputs, outputs)?)),
         Job::Repeat { runs, layers } => repeat(package, *runs, *layers),
         Job::Info => info(package),
@@ -101,8 +90,7 @@ struct Info<'a> {
     nodes: u16,
     inputs: Vec<PortInfo<'a>>,
     outputs: Vec<PortInfo<'a>>,
-    machine: Option<String>,
-    cpu: String,
+    machine: Machine,
 }
 
 #[derive(Serialize)]
@@ -122,8 +110,7 @@ fn info(bytes: &[u8]) -> Result<String, Error> {
         nodes: head.counts.nodes,
         inputs: ports(head.counts.inputs, |index| package.input_info(index)),
         outputs: ports(head.counts.outputs, |index| package.output_info(index)),
-        machine: machine(),
-        cpu: processor(),
+        machine: Machine::read(),
     }))
 }
 

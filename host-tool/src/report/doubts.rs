@@ -1,0 +1,171 @@
+//! Why a measurement may not be what the board can do, or not what it does for long.
+
+use super::record::{Bench, Interval};
+
+/// The firmware's bits of `get_throttled`, now; 16 bits higher, since the machine started.
+const THROTTLED: [(u32, &str); 4] = [
+    (1 << 0, "under-voltage"),
+    (1 << 1, "a capped clock"),
+    (1 << 2, "throttling"),
+    (1 << 3, "the soft temperature limit"),
+];
+const SINCE_START: u32 = 16;
+/// Boards throttle from about here.
+const HOT_CELSIUS: f64 = 80.0;
+/// A long run may become slower by this share.
+const DRIFT: f64 = 0.05;
+/// Parts of a long run at each end that are compared.
+const QUARTER: usize = 4;
+/// A clock is as high as it may be from this share on.
+const FULL_CLOCK: f64 = 0.95;
+
+impl Bench {
+    /// A sentence for each reason, none for a measurement that holds. An emulator's times are never the board's, and
+    /// say so by themselves.
+    pub fn doubts(&self) -> Vec<String> {
+        [
+            self.throttled(),
+            self.saving(),
+            self.slow_clock(),
+            self.hot(),
+            self.drift(),
+            self.memory(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn throttled(&self) -> Option<String> {
+        let after = self.after.throttled?;
+        let begun = after & !self.before.throttled.unwrap_or(0);
+        let seen = |bit: u32| (after & bit) | (begun & (bit << SINCE_START)) != 0;
+        let causes = THROTTLED.iter().filter(|(bit, _)| seen(*bit));
+        let causes: Vec<&str> = causes.map(|(_, cause)| *cause).collect();
+        (!causes.is_empty()).then(|| format!("the firmware reports {}", causes.join(", ")))
+    }
+
+    fn saving(&self) -> Option<String> {
+        let governor = self.machine.as_ref()?.governor.as_deref()?;
+        (governor == "powersave").then(|| "the governor is powersave".to_owned())
+    }
+
+    fn slow_clock(&self) -> Option<String> {
+        let most = self.machine.as_ref()?.clock_max_mhz?;
+        let clock = self.after.clock_mhz?;
+        let is_slow = f64::from(clock) < FULL_CLOCK * f64::from(most);
+        is_slow.then(|| format!("the clock was {clock} of {most} MHz after the last inference"))
+    }
+
+    fn hot(&self) -> Option<String> {
+        let celsius = self.after.temperature_celsius?;
+        (celsius >= HOT_CELSIUS).then(|| format!("the processor is at {celsius:.0} °C"))
+    }
+
+    fn drift(&self) -> Option<String> {
+        let parts = self.timeline.len() / QUARTER;
+        let mean = |parts: &[Interval]| {
+            parts.iter().map(|part| part.p50_us).sum::<f64>() / parts.len() as f64
+        };
+        let first = mean(self.timeline.get(..parts).filter(|p| !p.is_empty())?);
+        let last = mean(self.timeline.get(self.timeline.len() - parts..)?);
+        let slower = last / first - 1.0;
+        (slower > DRIFT).then(|| {
+            format!(
+                "it became {:.0} % slower while it ran: {:.3} ms at first, {:.3} ms at the end",
+                100.0 * slower,
+                first / 1e3,
+                last / 1e3
+            )
+        })
+    }
+
+    fn memory(&self) -> Option<String> {
+        let resident = self.resident.filter(|resident| !resident.is_as_planned())?;
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        Some(format!(
+            "the process took {:.1} MB of memory, planned were {:.1} MB",
+            mb(resident.peak_bytes),
+            mb(resident.planned_bytes)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::record::{Condition, Machine, Resident};
+
+    fn doubts(change: impl FnOnce(&mut Bench)) -> String {
+        let mut bench = Bench {
+            machine: Some(Machine {
+                governor: Some("ondemand".into()),
+                clock_max_mhz: Some(1500),
+                ..Machine::default()
+            }),
+            after: Condition {
+                clock_mhz: Some(1500),
+                temperature_celsius: Some(55.0),
+                throttled: Some(0),
+            },
+            ..Bench::default()
+        };
+        assert!(bench.doubts().is_empty());
+        change(&mut bench);
+        bench.doubts().join("; ")
+    }
+
+    #[test]
+    fn throttling_is_seen_now_and_where_it_began_meanwhile() {
+        assert!(doubts(|b| b.after.throttled = Some(0x4)).contains("throttling"));
+        assert!(doubts(|b| b.after.throttled = Some(0x1_0000)).contains("under-voltage"));
+        let long_ago = |b: &mut Bench| {
+            b.before.throttled = Some(0x1_0000);
+            b.after.throttled = Some(0x1_0000);
+        };
+        assert_eq!(doubts(long_ago), "");
+    }
+
+    #[test]
+    fn a_slow_clock_is_seen() {
+        let save = |b: &mut Bench| {
+            b.machine.as_mut().unwrap().governor = Some("powersave".into());
+            b.after.clock_mhz = Some(600);
+        };
+        assert_eq!(
+            doubts(save),
+            "the governor is powersave; the clock was 600 of 1500 MHz after the last inference"
+        );
+        assert!(doubts(|b| b.after.temperature_celsius = Some(84.6)).contains("85 °C"));
+    }
+
+    #[test]
+    fn a_run_that_becomes_slower_is_seen() {
+        let parts = |times: &[f64]| {
+            let part = |&p50_us: &f64| Interval {
+                seconds: 1.0,
+                runs: 10,
+                p50_us,
+                max_us: p50_us,
+                condition: Condition::default(),
+            };
+            times.iter().map(part).collect::<Vec<_>>()
+        };
+        let slower = [
+            1000.0, 1000.0, 1010.0, 1020.0, 1030.0, 1040.0, 1060.0, 1100.0,
+        ];
+        assert!(doubts(|b| b.timeline = parts(&slower)).contains("8 % slower"));
+        assert_eq!(doubts(|b| b.timeline = parts(&[1000.0; 8])), "");
+        assert_eq!(doubts(|b| b.timeline = parts(&[1000.0, 2000.0])), "");
+    }
+
+    #[test]
+    fn memory_beyond_the_plan_is_seen() {
+        let resident = Resident {
+            before_bytes: 0,
+            peak_bytes: 9_000_000,
+            planned_bytes: 5_000_000,
+        };
+        assert!(doubts(|b| b.resident = Some(resident)).contains("9.0 MB"));
+    }
+}
