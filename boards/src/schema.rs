@@ -86,6 +86,17 @@ impl Feature {
         Self::I8mm,
     ];
 
+    /// Linux's names of this feature in `/proc/cpuinfo`, on 64-bit and on 32-bit systems.
+    fn linux_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Neon => &["asimd", "neon"],
+            Self::Crypto => &["aes"],
+            Self::Dotprod => &["asimddp"],
+            Self::Fp16 => &["asimdhp"],
+            Self::I8mm => &["i8mm"],
+        }
+    }
+
     /// The compiler's names of this feature.
     fn rustc_names(self) -> &'static [&'static str] {
         match self {
@@ -197,6 +208,11 @@ impl Board {
         toolchain(&self.build.triple)
     }
 
+    /// Whether its programs are 64-bit.
+    pub fn is_64_bit(&self) -> bool {
+        self.build.triple.starts_with("aarch64-")
+    }
+
     /// Whether `name` is the id or an alias.
     pub fn answers_to(&self, name: &str) -> bool {
         self.id == name || self.aliases.iter().any(|alias| alias == name)
@@ -206,7 +222,7 @@ impl Board {
     /// lacks. Compilers take the cryptography extension of a Cortex-A53 or A72 for granted, and
     /// code built that way dies on a Raspberry Pi 3 or 4. For 32-bit ARM they take nothing for granted.
     pub fn codegen_flags(&self) -> Vec<String> {
-        let is_64_bit = self.build.triple.starts_with("aarch64-");
+        let is_64_bit = self.is_64_bit();
         let absent: Vec<String> = Feature::ALL
             .into_iter()
             .filter(|feature| is_64_bit && !self.cpu.features.contains(feature))
@@ -230,6 +246,25 @@ impl Board {
             Some("armv7") if has(Feature::Neon) => "neon32",
             _ => "portable",
         }
+    }
+
+    /// Why a machine cannot run programs for this board: its architecture as `uname -m` names it, or a feature that is
+    /// not among those of its `/proc/cpuinfo`. Nothing where it can.
+    pub fn unfit(&self, architecture: &str, features: &[&str]) -> Option<String> {
+        let runs: &[&str] = match self.build.triple.split('-').next() {
+            Some("armv7") => &["armv7l", "armv8l", "aarch64"],
+            _ => &["aarch64"],
+        };
+        if !runs.contains(&architecture) {
+            return Some(format!("its processor is {architecture}, not {}", runs[0]));
+        }
+        let has = |feature: &Feature| feature.linux_names().iter().any(|n| features.contains(n));
+        let missing = self.cpu.features.iter().find(|feature| !has(feature))?;
+        let names = missing.linux_names()[0];
+        Some(format!(
+            "its processor lacks `{names}`, which {} has",
+            self.name
+        ))
     }
 
     fn check(&self) -> Result<(), BoardError> {
@@ -330,6 +365,20 @@ mod tests {
             let board = Board::from_toml(&FILE.replace("[\"neon\"]", features))?;
             assert_eq!(board.kernels(), kernels);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_machine_without_a_boards_features_is_unfit_for_it() -> Result<(), BoardError> {
+        let plain = Board::from_toml(FILE)?;
+        let dotprod = FILE.replace("[\"neon\"]", "[\"neon\", \"dotprod\"]");
+        let dotprod = Board::from_toml(&dotprod)?;
+        assert_eq!(plain.unfit("aarch64", &["fp", "asimd"]), None);
+        assert_eq!(dotprod.unfit("aarch64", &["asimd", "asimddp"]), None);
+        let unfit = dotprod.unfit("aarch64", &["fp", "asimd"]);
+        assert!(unfit.is_some_and(|cause| cause.contains("asimddp")));
+        let unfit = plain.unfit("x86_64", &["avx2"]);
+        assert!(unfit.is_some_and(|cause| cause.contains("x86_64")));
         Ok(())
     }
 

@@ -53,6 +53,14 @@ pub enum Error {
     /// A board, toolchain or emulator that is missing or failed.
     #[error("{0}")]
     Toolchain(String),
+    /// A board that ssh does not reach, or that cannot do what was asked.
+    #[error("{host}: {cause}")]
+    Board {
+        /// Where the board is.
+        host: String,
+        /// What is wrong, and what would help.
+        cause: String,
+    },
     /// A measurement that was to be free of doubts and is not.
     #[error("{place}: this measurement is in doubt: {doubts}")]
     Doubtful {

@@ -5,7 +5,7 @@
 #[path = "../../device-runtime/tests/network/mod.rs"]
 mod network;
 
-use edgeprune::bench::{self, BenchOptions};
+use edgeprune::bench::{self, BenchOptions, Job};
 use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::graph::{Layout, Port};
 use edgeprune::pack::{Goal, pack, pack_float};
@@ -146,7 +146,7 @@ fn every_core_computes_the_bytes_that_the_host_computes() -> TestResult {
     }
     let folder = TempDir::new()?;
     let package = package(folder.path())?;
-    for parity in bench::parity(&package, &samples(), 16, &cores())? {
+    for parity in bench::parity(&package, &samples().limit(16), &cores())? {
         assert_eq!(parity.samples, 16);
         assert!(parity.holds(), "{parity:?}");
     }
@@ -214,7 +214,7 @@ fn millions(package: &Path, board: &Board) -> Result<f64, Box<dyn std::error::Er
         threads: 1,
         ..bench::EMULATED
     };
-    let counted = bench::emulated(package, board, once)?.instructions_per_inference;
+    let counted = bench::emulated(board, Job::new(package, once))?.instructions_per_inference;
     Ok(counted.ok_or("nothing was counted")? as f64 / 1e6)
 }
 
@@ -261,7 +261,7 @@ fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_cor
             &Progress::Silent,
         )?;
         fs::write(&package, &packed.bytes)?;
-        for parity in bench::parity(&package, &samples, count, &cores())? {
+        for parity in bench::parity(&package, &samples, &cores())? {
             assert!(parity.holds(), "{}: {parity:?}", model.display());
         }
         // floats take as many on every core; the emulator computes them slowly
@@ -303,8 +303,8 @@ fn an_emulated_benchmark_counts_the_same_instructions_every_time() -> TestResult
     };
     let here = bench::host(&package, once)?;
     for board in cores() {
-        let first = bench::emulated(&package, board, once)?;
-        let again = bench::emulated(&package, board, once)?;
+        let first = bench::emulated(board, Job::new(&package, once))?;
+        let again = bench::emulated(board, Job::new(&package, once))?;
         assert!(first.emulated && first.board == board.id && first.cpu == board.cpu.core);
         assert!(first.instructions_per_inference > Some(10_000));
         assert_eq!(

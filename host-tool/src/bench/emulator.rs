@@ -1,16 +1,14 @@
 //! Runs the device binary on a board's emulated core, by QEMU's user mode.
 
+use super::device::{Device, Word, last_words};
 use crate::Error;
-use crate::build::{self, Source, tail};
+use crate::build::{self, Source};
 use crate::doctor::C_COMPILER;
 use edgeprune_boards::Board;
-use edgeprune_device::{BenchOptions, BenchReport, RunReport};
-use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 /// The instruction counter, in edgeprune's source.
 const COUNTER_SOURCE: &str = "targets/emulator/count_instructions.c";
@@ -18,8 +16,6 @@ const COUNTER_SOURCE: &str = "targets/emulator/count_instructions.c";
 const COUNTER_LABEL: &str = "instructions: ";
 /// The first QEMU with the second version of the plugin interface.
 const SECOND_INTERFACE: u32 = 9;
-/// Lines of a failed program's message that an error repeats.
-const TAIL_LINES: usize = 15;
 
 /// A board's device binary, and the emulator that runs it.
 pub(super) struct Emulator {
@@ -60,24 +56,6 @@ impl Emulator {
         })
     }
 
-    pub(super) fn bench(
-        &self,
-        package: &Path,
-        options: BenchOptions,
-    ) -> Result<BenchReport, Error> {
-        let mut command = self.device(&[], "bench", package);
-        command.args(bench_words(options));
-        self.json(command)
-    }
-
-    pub(super) fn run(&self, package: &Path, inputs: &[PathBuf]) -> Result<RunReport, Error> {
-        let mut command = self.device(&[], "run", package);
-        for input in inputs {
-            command.arg("--input").arg(input);
-        }
-        self.json(command)
-    }
-
     /// Instructions of the second of two inferences, and those of its `layers` nodes.
     pub(super) fn instructions(
         &self,
@@ -94,9 +72,10 @@ impl Emulator {
             "-D".as_ref(),
             log.path().as_ref(),
         ];
-        let mut command = self.device(&plugin, "repeat", package);
+        let mut command = self.device(&plugin);
+        command.arg("repeat").arg(package);
         command.args(["--runs", "2", "--layers"]);
-        self.output(command)?;
+        self.output_of(command)?;
         let text = fs::read_to_string(log.path()).map_err(Error::io(log.path()))?;
         let counts = text
             .lines()
@@ -128,7 +107,7 @@ impl Emulator {
             .arg(&file)
             .arg("-o")
             .arg(&fresh);
-        self.output(cc)?;
+        self.output_of(cc)?;
         fs::rename(&fresh, &library).map_err(Error::io(&library))?;
         Ok(library)
     }
@@ -136,7 +115,7 @@ impl Emulator {
     fn plugin_interface(&self) -> Result<u32, Error> {
         let mut command = Command::new(&self.program);
         command.arg("--version");
-        let text = self.output(command)?;
+        let text = self.output_of(command)?;
         let major = text
             .split_whitespace()
             .find_map(|word| word.split('.').next()?.parse::<u32>().ok());
@@ -146,24 +125,14 @@ impl Emulator {
         })
     }
 
-    fn device(&self, options: &[&OsStr], job: &str, package: &Path) -> Command {
+    fn device(&self, options: &[&OsStr]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-cpu", &self.cpu]).args(options);
-        command.arg(&self.binary).arg(job).arg(package);
+        command.arg(&self.binary);
         command
     }
 
-    fn json<T: DeserializeOwned>(&self, command: Command) -> Result<T, Error> {
-        let text = self.output(command)?;
-        serde_json::from_str(&text).map_err(|cause| {
-            Error::Toolchain(format!(
-                "the device binary for {} answered something else than its report: {cause}",
-                self.board
-            ))
-        })
-    }
-
-    fn output(&self, mut command: Command) -> Result<String, Error> {
+    fn output_of(&self, mut command: Command) -> Result<String, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
         let output = command.output().map_err(|cause| {
             Error::Toolchain(format!(
@@ -178,26 +147,30 @@ impl Emulator {
             "{program} for {} failed ({}):\n{}",
             self.board,
             output.status,
-            tail(&String::from_utf8_lossy(&output.stderr), TAIL_LINES)
+            last_words(&output.stderr)
         )))
     }
 }
 
-/// The device binary's options for a benchmark.
-pub(super) fn bench_words(options: BenchOptions) -> Vec<String> {
-    let mut numbers = vec![
-        ("--runs", u128::from(options.runs)),
-        ("--warm-up", options.warm_up.into()),
-        ("--threads", options.threads.into()),
-    ];
-    let seconds = |time: Duration| time.as_millis().div_ceil(1000);
-    numbers.extend(options.duration.map(|time| ("--duration", seconds(time))));
-    let deadline = options.deadline.map(|time| time.as_micros());
-    numbers.extend(deadline.map(|time| ("--deadline", time)));
-    let words = numbers.iter();
-    words
-        .flat_map(|(option, number)| [(*option).to_owned(), number.to_string()])
-        .collect()
+impl Device for Emulator {
+    fn name(&self) -> &str {
+        &self.board
+    }
+
+    fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    fn output(&self, words: &[Word<'_>]) -> Result<String, Error> {
+        let mut command = self.device(&[]);
+        for word in words {
+            match word {
+                Word::Text(text) => command.arg(text),
+                Word::File(path) => command.arg(path),
+            };
+        }
+        self.output_of(command)
+    }
 }
 
 fn is_newer(library: &Path, source: &Path) -> bool {

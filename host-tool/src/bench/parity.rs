@@ -1,14 +1,20 @@
-//! Whether a board's core computes the bytes that this machine computes.
+//! Whether a board computes the bytes that this machine computes, and how it scores.
 
+use super::device::Device;
+use super::device_error;
 use super::emulator::Emulator;
-use super::{device_error, open};
 use crate::Error;
 use crate::dataset::Dataset;
+use crate::eval::{Opened, Runner};
+use crate::report::record::OnDevice;
 use edgeprune_boards::Board;
-use edgeprune_device::{RunReport, write_f32};
+use edgeprune_device::RunReport;
+use edgeprune_runtime::Arena;
 use serde::Serialize;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// How the outputs of a board's emulated core compare with this machine's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,61 +38,126 @@ impl Parity {
     }
 }
 
-/// Runs the first `count` samples of `data` here and on the emulated cores of `boards`, and compares
+/// Runs the samples of `data` here and on the emulated cores of `boards`, and compares
 /// the output bytes.
 ///
 /// # Errors
 /// A package that does not open, samples that do not fit, no toolchain or emulator.
-pub fn parity(
-    package: &Path,
-    data: &Dataset,
-    count: usize,
-    boards: &[&Board],
-) -> Result<Vec<Parity>, Error> {
-    open(package)?;
-    let folder = tempfile::tempdir().map_err(Error::io(Path::new("temporary folder")))?;
-    let inputs = write_inputs(data, count, folder.path())?;
-    let bytes = fs::read(package).map_err(Error::io(package))?;
-    let here = edgeprune_device::run(&bytes, &inputs, &[]).map_err(device_error(package))?;
+pub fn parity(package: &Path, data: &Dataset, boards: &[&Board]) -> Result<Vec<Parity>, Error> {
+    let samples = Samples::write(package, data)?;
     boards
         .iter()
         .map(|board| {
-            let there = Emulator::new(board)?.run(package, &inputs)?;
-            Ok(compare(board, &here, &there))
+            let there = Emulator::new(board)?.run(package, &samples.files)?;
+            Ok(Parity {
+                board: board.id.clone(),
+                cpu: board.cpu.core.clone(),
+                samples: there.samples,
+                different: samples.different(&there),
+                output_sha256: samples.here.output_sha256.clone(),
+            })
         })
         .collect()
 }
 
-/// One `.npy` file for each model input, samples along the first dimension.
-fn write_inputs(data: &Dataset, count: usize, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut inputs: Vec<Vec<f32>> = Vec::new();
-    let count = count.min(data.len());
-    for index in 0..count {
-        let sample = data.sample(index)?;
-        inputs.resize(sample.len().max(inputs.len()), Vec::new());
-        for (all, one) in inputs.iter_mut().zip(&sample) {
-            all.extend_from_slice(one);
-        }
-    }
-    let write = |(index, values): (usize, &Vec<f32>)| {
-        let path = folder.join(format!("input-{index}.npy"));
-        let shape = [count, values.len() / count.max(1)];
-        fs::write(&path, write_f32(&shape, values)).map_err(Error::io(&path))?;
-        Ok(path)
-    };
-    inputs.iter().enumerate().map(write).collect()
+/// Samples of a package as files, and what this machine makes of them.
+#[derive(Debug)]
+pub struct Samples {
+    /// One for each input of the network.
+    files: Vec<PathBuf>,
+    here: RunReport,
+    package: Vec<u8>,
+    /// Where every sample has one.
+    labels: Option<Vec<usize>>,
+    _folder: TempDir,
 }
 
-fn compare(board: &Board, here: &RunReport, there: &RunReport) -> Parity {
-    let (ours, theirs) = (&here.sample_sha256, &there.sample_sha256);
-    let different = (0..ours.len().max(theirs.len())).filter(|&i| ours.get(i) != theirs.get(i));
-    Parity {
-        board: board.id.clone(),
-        cpu: board.cpu.core.clone(),
-        samples: here.samples,
-        different: different.collect(),
-        output_sha256: here.output_sha256.clone(),
+impl Samples {
+    /// Writes the samples of `data` and runs them here.
+    ///
+    /// # Errors
+    /// A package that does not open, samples that do not fit it.
+    pub fn write(package: &Path, data: &Dataset) -> Result<Self, Error> {
+        let folder = tempfile::tempdir().map_err(Error::io(Path::new("temporary folder")))?;
+        let bytes = fs::read(package).map_err(Error::io(package))?;
+        let files = write_inputs(package, &bytes, data, folder.path())?;
+        let here = edgeprune_device::run(&bytes, &files, &[]).map_err(device_error(package))?;
+        Ok(Self {
+            labels: (0..here.samples).map(|i| data.label(i)).collect(),
+            files,
+            here,
+            package: bytes,
+            _folder: folder,
+        })
     }
+
+    /// The samples whose output bytes differ.
+    fn different(&self, there: &RunReport) -> Vec<usize> {
+        let (ours, theirs) = (&self.here.sample_sha256, &there.sample_sha256);
+        let all = 0..ours.len().max(theirs.len());
+        all.filter(|&i| ours.get(i) != theirs.get(i)).collect()
+    }
+
+    /// Runs the samples on a device, scores them, and finds out where its outputs first differ from this machine's.
+    pub(super) fn on(&self, device: &impl Device, package: &Path) -> Result<OnDevice, Error> {
+        let there = device.run(package, &self.files)?;
+        let different = self.different(&there);
+        let first_layer = match different.first() {
+            Some(&sample) => self.first_layer(device, package, sample)?,
+            None => None,
+        };
+        Ok(OnDevice {
+            samples: there.samples as u64,
+            top1: self.top1(&there),
+            different: different.iter().map(|&sample| sample as u64).collect(),
+            first_layer,
+        })
+    }
+
+    fn first_layer(
+        &self,
+        device: &impl Device,
+        package: &Path,
+        sample: usize,
+    ) -> Result<Option<String>, Error> {
+        let here = edgeprune_device::layers(&self.package, &self.files, sample)
+            .map_err(device_error(package))?;
+        let there = device.layers(package, &self.files, sample)?;
+        let layers = here.into_iter().zip(there);
+        let differing = layers.filter(|(here, there)| here != there);
+        Ok(differing.map(|(here, _)| here.name).next())
+    }
+
+    fn top1(&self, there: &RunReport) -> Option<f64> {
+        let labels = self.labels.as_ref()?;
+        let right = labels.iter().zip(&there.classes);
+        let right = right.filter(|(label, class)| label == class).count();
+        Some(100.0 * right as f64 / labels.len() as f64)
+    }
+}
+
+/// One file for each input of the network, with the bytes that it reads, sample after sample.
+fn write_inputs(
+    package: &Path,
+    bytes: &[u8],
+    data: &Dataset,
+    folder: &Path,
+) -> Result<Vec<PathBuf>, Error> {
+    let opened = Opened::new(package, bytes)?;
+    let mut arena = Arena::new(opened.package().arena_bytes());
+    let mut runner = Runner::new(&opened, &mut arena)?;
+    let paths: Vec<PathBuf> = (0..opened.input_elements().len())
+        .map(|index| folder.join(format!("input-{index}.bin")))
+        .collect();
+    let create = |path: &PathBuf| File::create(path).map_err(Error::io(path));
+    let mut files = paths.iter().map(create).collect::<Result<Vec<_>, _>>()?;
+    for sample in 0..data.len() {
+        let inputs = runner.input_bytes(&data.sample(sample)?)?;
+        for ((file, path), bytes) in files.iter_mut().zip(&paths).zip(&inputs) {
+            file.write_all(bytes).map_err(Error::io(path))?;
+        }
+    }
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -99,16 +170,35 @@ mod tests {
             samples: hashes.len(),
             output_sha256: hashes.concat(),
             sample_sha256: hashes.iter().map(|&hash| hash.to_owned()).collect(),
+            classes: vec![0; hashes.len()],
         }
     }
 
+    fn samples(hashes: &[&str], labels: Option<Vec<usize>>) -> std::io::Result<Samples> {
+        Ok(Samples {
+            files: Vec::new(),
+            here: report(hashes),
+            package: Vec::new(),
+            labels,
+            _folder: tempfile::tempdir()?,
+        })
+    }
+
     #[test]
-    fn a_sample_that_differs_is_named() {
-        let board = &edgeprune_boards::all()[0];
-        let here = report(&["a", "b", "c"]);
-        assert!(compare(board, &here, &here).holds());
-        let parity = compare(board, &here, &report(&["a", "x", "c"]));
-        assert_eq!(parity.different, [1]);
-        assert!(!compare(board, &here, &report(&["a", "b"])).holds());
+    fn a_sample_that_differs_is_named() -> std::io::Result<()> {
+        let here = samples(&["a", "b", "c"], None)?;
+        assert!(here.different(&report(&["a", "b", "c"])).is_empty());
+        assert_eq!(here.different(&report(&["a", "x", "c"])), [1]);
+        assert_eq!(here.different(&report(&["a", "b"])), [2]);
+        Ok(())
+    }
+
+    #[test]
+    fn samples_with_labels_are_scored() -> std::io::Result<()> {
+        let there = report(&["a", "b"]);
+        assert_eq!(samples(&["a", "b"], None)?.top1(&there), None);
+        let labelled = samples(&["a", "b"], Some(vec![0, 3]))?;
+        assert_eq!(labelled.top1(&there), Some(50.0));
+        Ok(())
     }
 }

@@ -1,25 +1,44 @@
 //! `edgeprune bench`.
 
 use super::board::BoardArg;
+use super::data::{DATA_HELP, OptionalDataArgs};
 use super::output;
 use crate::Error;
-use crate::bench::{self, BenchOptions};
+use crate::bench::{self, BenchOptions, Destination, Job, Ssh};
+use crate::progress::Progress;
 use crate::report::record::{Bench, BenchLayer};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Measure a package's speed on this machine or a board.
+/// Measure a package's speed on this machine or on boards.
+///
+/// --host runs it on a board: builds the device binary, sends it and the package by ssh with your own
+/// configuration and keys, runs, fetches the report and leaves nothing behind. --host may be repeated, also for
+/// boards of several kinds: `--host rpi4=pi@four --host rpi5=pi@five`. --emulate counts instructions.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = DATA_HELP)]
 pub(super) struct Args {
     /// The package.
     #[arg(value_name = "MODEL.epk")]
     package: PathBuf,
-    /// A board's name or TOML file; without it, this machine.
-    #[arg(long, value_name = "BOARD", requires = "emulate")]
+    /// A board's name or TOML file; without it and --host, this machine.
+    #[arg(long, value_name = "BOARD")]
     board: Option<BoardArg>,
     /// Run on the board's emulated core: counts instructions; times are the emulator's.
-    #[arg(long, requires = "board")]
+    #[arg(long, requires = "board", conflicts_with = "host")]
     emulate: bool,
+    /// Run on a board that ssh reaches: `pi@raspberrypi.local`, `ssh://pi@10.0.0.4:2222` or a name of your ssh
+    /// configuration, with BOARD= before it where --board does not say which board it is.
+    #[arg(long, value_name = "[BOARD=]HOST")]
+    host: Vec<String>,
+    /// An ssh configuration in place of your own.
+    #[arg(long, value_name = "FILE", requires = "host")]
+    ssh_config: Option<PathBuf>,
+    /// The board's folder for the time of the job.
+    #[arg(long, value_name = "FOLDER", requires = "host", default_value = "/tmp")]
+    remote_folder: String,
+    #[command(flatten)]
+    data: OptionalDataArgs,
     /// Inferences that are timed [default: 50, emulated 3].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     runs: Option<u32>,
@@ -46,24 +65,69 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
-        let options = self.options();
-        let record = match &self.board {
-            None => bench::host(&self.package, options)?,
-            Some(BoardArg { board }) => {
-                output::note(format!("building for {}, then emulating it", board.name));
-                bench::emulated(&self.package, board, options)?
-            }
+        let samples = self.data.samples(&self.package)?;
+        let job = Job {
+            package: &self.package,
+            options: self.options(),
+            samples: samples.as_ref(),
         };
-        match self.json {
-            true => output::print_json(&record)?,
-            false => output::print(&text(&record))?,
+        let results = self.measure(job)?;
+        let mut failures = Vec::new();
+        let mut records = Vec::new();
+        for result in results {
+            match result {
+                Ok(record) => records.push(record),
+                Err(error) => failures.push(error),
+            }
         }
-        match record.doubts().as_slice() {
-            doubts @ [_, ..] if self.strict => Err(Error::Doubtful {
-                place: record.place(),
-                doubts: doubts.join("; "),
-            }),
-            _ => Ok(()),
+        self.print(&records)?;
+        if self.strict {
+            failures.extend(records.iter().filter_map(doubtful));
+        }
+        let Some(last) = failures.pop() else {
+            return Ok(());
+        };
+        failures.iter().for_each(output::print_error);
+        Err(last)
+    }
+
+    /// Where the arguments say.
+    fn measure(&self, job: Job<'_>) -> Result<Vec<Result<Bench, Error>>, Error> {
+        let destinations = self.destinations()?;
+        match &self.board {
+            _ if !destinations.is_empty() => {
+                let ssh = Ssh {
+                    config: self.ssh_config.clone(),
+                    folder: self.remote_folder.clone(),
+                };
+                output::note("building for the boards");
+                bench::remote(&destinations, &ssh, job, Progress::Terminal)
+            }
+            Some(BoardArg { board }) if self.emulate => {
+                output::note(format!("building for {}, then emulating it", board.name));
+                Ok(vec![Ok(bench::emulated(board, job)?)])
+            }
+            Some(_) => Err(Error::Usage(
+                "--board says what to build for: say where to run by --host, or --emulate".into(),
+            )),
+            None if job.samples.is_some() => Err(Error::Usage(
+                "--data is for boards: on this machine, `edgeprune eval` scores a package".into(),
+            )),
+            None => Ok(vec![Ok(bench::host(job.package, job.options)?)]),
+        }
+    }
+
+    fn destinations(&self) -> Result<Vec<Destination>, Error> {
+        let destination = |typed: &String| destination(typed, self.board.as_ref());
+        self.host.iter().map(destination).collect()
+    }
+
+    /// One record as an object, several as an array.
+    fn print(&self, records: &[Bench]) -> Result<(), Error> {
+        match records {
+            [record] if self.json && self.host.len() < 2 => output::print_json(record),
+            _ if self.json => output::print_json(&records),
+            _ => output::print(&records.iter().map(text).collect::<Vec<_>>().join("\n")),
         }
     }
 
@@ -80,6 +144,36 @@ impl Args {
             deadline: self.deadline,
         }
     }
+}
+
+fn doubtful(record: &Bench) -> Option<Error> {
+    let doubts = record.doubts();
+    (!doubts.is_empty()).then(|| Error::Doubtful {
+        place: record.place(),
+        doubts: doubts.join("; "),
+    })
+}
+
+/// `BOARD=HOST`, or `HOST` where the board is known.
+fn destination(typed: &str, board: Option<&BoardArg>) -> Result<Destination, Error> {
+    let (board, address) = match (typed.split_once('='), board) {
+        (Some((board, address)), _) => (board.parse().map_err(Error::Usage)?, address),
+        (None, Some(board)) => (board.clone(), typed),
+        (None, None) => {
+            return Err(Error::Usage(format!(
+                "which board is {typed}? Name it by --board, or as --host BOARD={typed}"
+            )));
+        }
+    };
+    if address.is_empty() || address.starts_with('-') {
+        return Err(Error::Usage(format!(
+            "--host {typed}: `{address}` is no address"
+        )));
+    }
+    Ok(Destination {
+        address: address.to_owned(),
+        board: board.board,
+    })
 }
 
 /// A time as `60s`, `50ms` or `1min 30s`, of at least a microsecond.
@@ -163,7 +257,27 @@ fn text(record: &Bench) -> String {
             energy.meter
         );
     }
-    text += &format!("output         {}\n", record.output_sha256);
+    text += &format!(
+        "output         {}{}\n",
+        record.output_sha256,
+        match record.matches_host {
+            Some(true) => ", as on this machine",
+            _ => "",
+        }
+    );
+    if let Some(on_device) = &record.on_device {
+        text += &format!(
+            "samples        {}{}, {}\n",
+            on_device.samples,
+            on_device
+                .top1
+                .map_or(String::new(), |top1| format!(", top-1 {top1:.2} %")),
+            match on_device.different.len() {
+                0 => "bit-exact".to_owned(),
+                count => format!("{count} differ from this machine's"),
+            }
+        );
+    }
     for doubt in record.doubts() {
         text += &format!("IN DOUBT       {doubt}\n");
     }
@@ -195,20 +309,21 @@ fn timeline(record: &Bench) -> String {
 }
 
 fn layers(record: &Bench) -> String {
+    let is_counted = record.instructions_per_inference.is_some();
     let rows = record.layers.iter().map(|layer| {
         let mut row = vec![
             layer.name.clone(),
             layer.kernel.clone(),
             output::human_count(layer.macs),
         ];
-        row.extend(match record.emulated {
+        row.extend(match is_counted {
             true => counted(record, layer),
             false => timed(record, layer),
         });
         row
     });
     let rows: Vec<Vec<String>> = rows.collect();
-    let header = match record.emulated {
+    let header = match is_counted {
         true => [
             "layer",
             "kernel",

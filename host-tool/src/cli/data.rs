@@ -1,8 +1,10 @@
 //! Flags and look-ups that commands share: where the samples are and how they become inputs.
 
 use super::output::note;
+use crate::bench::Samples;
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::{Graph, Port};
+use crate::report::describe::Description;
 use crate::{Error, import};
 use std::path::{Path, PathBuf};
 
@@ -62,6 +64,44 @@ impl DataArgs {
         };
         let data = Dataset::open(&self.data, self.labels.as_deref(), spec.as_ref(), inputs)?;
         Ok(data.limit(self.limit.unwrap_or(usize::MAX)))
+    }
+}
+
+/// Samples that a command may run.
+#[derive(Debug, clap::Args)]
+pub(super) struct OptionalDataArgs {
+    /// Samples to run on the board and to compare with this machine: a folder of images, an image, an .npy array or
+    /// an .npz archive.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Class indices of --data: a CSV `file,index`, or one a sample in .npy, .csv or .txt. Without it, labels.csv
+    /// in the folder, or the sub-folders' names in sorted order.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    labels: Option<PathBuf>,
+    /// How images become inputs, in place of what the package says.
+    #[arg(long, value_name = "TOML", requires = "data")]
+    input_spec: Option<PathBuf>,
+    /// Use only the first N samples.
+    #[arg(long, value_name = "N", requires = "data", value_parser = super::at_least_one)]
+    limit: Option<usize>,
+}
+
+impl OptionalDataArgs {
+    /// Opens the samples, if they are given, and runs them here.
+    pub(super) fn samples(&self, package: &Path) -> Result<Option<Samples>, Error> {
+        let Some(data) = &self.data else {
+            return Ok(None);
+        };
+        let arguments = DataArgs {
+            data: data.clone(),
+            labels: self.labels.clone(),
+            input_spec: self.input_spec.clone(),
+            limit: self.limit,
+        };
+        let bytes = read(package)?;
+        let description = Description::of(package, &bytes)?;
+        let data = arguments.open(description.input_spec()?, &description.inputs())?;
+        Samples::write(package, &data).map(Some)
     }
 }
 

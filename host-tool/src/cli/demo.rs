@@ -16,6 +16,9 @@ pub(super) struct Args {
     /// The folder.
     #[arg(short, long, value_name = "FOLDER", default_value = "edgeprune-demo")]
     output: PathBuf,
+    /// Also boot an emulated board with Linux and measure there by ssh, as on a real one.
+    #[arg(long)]
+    board_vm: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -23,7 +26,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
-        let outcome = demo::run(&self.output, &Progress::Terminal)?;
+        let outcome = demo::run(&self.output, self.board_vm, &Progress::Terminal)?;
         if self.json {
             output::print_json(&outcome.report)?;
         } else {

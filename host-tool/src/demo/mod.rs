@@ -3,7 +3,7 @@
 
 mod assets;
 
-use crate::bench::{self, BenchOptions};
+use crate::bench::{self, BenchOptions, BoardVm, Destination, Job};
 use crate::cli::output::{human_bytes, json, note, write_file};
 use crate::dataset::{Dataset, InputSpec};
 use crate::eval::{Opened, evaluate};
@@ -34,11 +34,12 @@ pub struct Outcome {
     pub missing: Vec<String>,
 }
 
-/// Runs it. Packages, records and the report go to `folder`.
+/// Runs it, and with `board_vm` also on an emulated board that ssh reaches. Packages, records and the report go to
+/// `folder`.
 ///
 /// # Errors
 /// Files that cannot be written; a board without a toolchain or emulator is no error.
-pub fn run(folder: &Path, progress: &Progress) -> Result<Outcome, Error> {
+pub fn run(folder: &Path, board_vm: bool, progress: &Progress) -> Result<Outcome, Error> {
     let files = Files::write(&folder.join("network"))?;
     let mut demo = Demo::new(folder, &files, progress)?;
     let int8 = demo.variant("int8", None)?;
@@ -47,6 +48,9 @@ pub fn run(folder: &Path, progress: &Progress) -> Result<Outcome, Error> {
         demo.variant(name, Some(budget))?;
     }
     demo.measure()?;
+    if board_vm {
+        demo.measure_by_ssh()?;
+    }
     demo.finish()
 }
 
@@ -143,14 +147,37 @@ impl<'a> Demo<'a> {
 
     fn measure_on(&mut self, board: &Board) -> Result<(), Error> {
         for package in self.packages.clone() {
-            self.keep_bench(&package, bench::emulated(&package, board, bench::EMULATED)?)?;
+            let job = Job::new(&package, bench::EMULATED);
+            self.keep_bench(&package, bench::emulated(board, job)?)?;
+        }
+        Ok(())
+    }
+
+    /// On a board with Linux, emulated.
+    fn measure_by_ssh(&mut self) -> Result<(), Error> {
+        let Some(board) = cores().into_iter().rfind(|board| board.is_64_bit()) else {
+            return Ok(());
+        };
+        note(format!("booting an emulated {}", board.name));
+        let vm = BoardVm::boot(board, &[])?;
+        let destination = Destination {
+            address: BoardVm::ADDRESS.to_owned(),
+            board: board.clone(),
+        };
+        for package in self.packages.clone() {
+            let job = Job::new(&package, bench::EMULATED);
+            let destinations = std::slice::from_ref(&destination);
+            for result in bench::remote(destinations, &vm.ssh(), job, *self.progress)? {
+                self.keep_bench(&package, result?)?;
+            }
         }
         Ok(())
     }
 
     fn keep_bench(&mut self, package: &Path, bench: Bench) -> Result<(), Error> {
         let stem = package.file_stem().unwrap_or_default().to_string_lossy();
-        let file = format!("{stem}.bench-{}.json", bench.board);
+        let place = bench.host.as_ref().unwrap_or(&bench.board);
+        let file = format!("{stem}.bench-{place}.json");
         self.keep(&file, Record::Bench(bench))
     }
 

@@ -108,6 +108,28 @@ impl<'o, 'm> Runner<'o, 'm> {
         self.run_observed(inputs, &mut ())
     }
 
+    /// The bytes of each input of the network for one sample.
+    ///
+    /// # Errors
+    /// A sample that does not fit.
+    pub fn input_bytes(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<u8>>, Error> {
+        self.set(inputs)?;
+        (0..inputs.len())
+            .map(|index| match self.session.input(index) {
+                Ok(bytes) => Ok(bytes.to_vec()),
+                Err(cause) => Err(self.opened.fail(cause)),
+            })
+            .collect()
+    }
+
+    fn set(&mut self, inputs: &[Vec<f32>]) -> Result<(), Error> {
+        for (index, values) in inputs.iter().enumerate() {
+            let set = self.session.set_input_f32(index, values);
+            set.map_err(|cause| self.opened.fail(cause))?;
+        }
+        Ok(())
+    }
+
     /// As [`Self::run`], with an observer of every node.
     ///
     /// # Errors
@@ -117,10 +139,8 @@ impl<'o, 'm> Runner<'o, 'm> {
         inputs: &[Vec<f32>],
         observer: &mut impl Observer,
     ) -> Result<Vec<Vec<f32>>, Error> {
+        self.set(inputs)?;
         let fail = |cause| self.opened.fail(cause);
-        for (index, values) in inputs.iter().enumerate() {
-            self.session.set_input_f32(index, values).map_err(fail)?;
-        }
         self.session.run(observer).map_err(fail)?;
         let outputs = self.opened.output_elements().into_iter().enumerate();
         outputs

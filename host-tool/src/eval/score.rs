@@ -1,5 +1,7 @@
 //! Scores of one sample, and their sums in the order of the samples.
 
+pub use edgeprune_device::top_class;
+
 /// Noise ratios beyond this, exact equality among them, are reported as this.
 const MOST_DB: f64 = 150.0;
 /// Probabilities are at least this, so that one that underflows to zero has a logarithm.
@@ -10,12 +12,6 @@ pub fn ranked(scores: &[f32]) -> Vec<usize> {
     let mut classes: Vec<usize> = (0..scores.len()).collect();
     classes.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
     classes
-}
-
-/// The class with the highest score; of equal scores, the lowest index.
-pub fn top_class(scores: &[f32]) -> Option<usize> {
-    let classes = 0..scores.len();
-    classes.max_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(b.cmp(&a)))
 }
 
 /// Energy of a signal, and of what differs from it.

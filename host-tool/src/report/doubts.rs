@@ -30,6 +30,7 @@ impl Bench {
             self.hot(),
             self.drift(),
             self.memory(),
+            self.other_output(),
         ]
         .into_iter()
         .flatten()
@@ -89,12 +90,28 @@ impl Bench {
             mb(resident.planned_bytes)
         ))
     }
+
+    fn other_output(&self) -> Option<String> {
+        let samples = self.on_device.as_ref().map_or(0, |on| on.different.len());
+        let layer = self
+            .on_device
+            .as_ref()
+            .and_then(|on| on.first_layer.as_ref());
+        let layer = layer.map_or(String::new(), |layer| format!(", first in layer {layer}"));
+        match (self.matches_host, samples) {
+            (Some(false), _) => Some("its output bytes are not this machine's".to_owned()),
+            (_, 0) => None,
+            (_, count) => Some(format!(
+                "its output bytes are not this machine's on {count} samples{layer}"
+            )),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::record::{Condition, Machine, Resident};
+    use crate::report::record::{Condition, Machine, OnDevice, Resident};
 
     fn doubts(change: impl FnOnce(&mut Bench)) -> String {
         let mut bench = Bench {
@@ -157,6 +174,19 @@ mod tests {
         assert!(doubts(|b| b.timeline = parts(&slower)).contains("8 % slower"));
         assert_eq!(doubts(|b| b.timeline = parts(&[1000.0; 8])), "");
         assert_eq!(doubts(|b| b.timeline = parts(&[1000.0, 2000.0])), "");
+    }
+
+    #[test]
+    fn other_bytes_than_this_machines_are_seen() {
+        assert!(doubts(|b| b.matches_host = Some(false)).contains("not this machine's"));
+        let on_device = OnDevice {
+            samples: 9,
+            top1: None,
+            different: vec![2, 5],
+            first_layer: Some("conv_3".into()),
+        };
+        let words = doubts(|b| b.on_device = Some(on_device));
+        assert!(words.ends_with("on 2 samples, first in layer conv_3"));
     }
 
     #[test]

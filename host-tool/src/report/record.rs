@@ -418,6 +418,9 @@ pub struct Bench {
     /// SHA-256 over the output bytes for the benchmark's own input: the same on every machine.
     #[serde(default)]
     pub output_sha256: String,
+    /// Whether these are this machine's output bytes; `null` where they were not compared.
+    #[serde(default)]
+    pub matches_host: Option<bool>,
     /// Where ssh found the board; `null` where it was not needed.
     #[serde(default)]
     pub host: Option<String>,

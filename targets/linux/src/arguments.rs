@@ -16,6 +16,7 @@ The package may be left out where this program contains one.
          [--deadline MICROSECONDS]        counts inferences that take longer
   run    --input FILE.. [--output FILE..] run samples: .npy holds real values (NHWC), any other
                                           file the bytes of the network's own inputs and outputs
+  layers --input FILE.. [--sample N]      run one sample: a digest of every layer's output
   repeat [--runs N] [--layers]            run without looking at a clock, to count instructions";
 
 /// What was typed.
@@ -35,6 +36,10 @@ pub(crate) enum Job {
         inputs: Vec<PathBuf>,
         outputs: Vec<PathBuf>,
     },
+    Layers {
+        inputs: Vec<PathBuf>,
+        sample: u32,
+    },
     Repeat {
         runs: u32,
         layers: bool,
@@ -52,6 +57,7 @@ struct Typed {
     threads: Option<u32>,
     duration: Option<u32>,
     deadline: Option<u32>,
+    sample: u32,
 }
 
 impl Arguments {
@@ -71,10 +77,16 @@ impl Arguments {
                     .deadline
                     .map(|time| Duration::from_micros(time.into())),
             }),
-            "run" if typed.inputs.is_empty() => return Err("`run` needs --input".into()),
+            "run" | "layers" if typed.inputs.is_empty() => {
+                return Err(format!("`{job}` needs --input"));
+            }
             "run" => Job::Run {
                 inputs: typed.inputs,
                 outputs: typed.outputs,
+            },
+            "layers" => Job::Layers {
+                inputs: typed.inputs,
+                sample: typed.sample,
             },
             "repeat" => Job::Repeat {
                 runs,
@@ -103,6 +115,7 @@ impl Typed {
                 "--layers" => typed.layers = true,
                 "--threads" => typed.threads = Some(number(word, value()?)?),
                 "--duration" => typed.duration = Some(number(word, value()?)?),
+                "--sample" => typed.sample = number(word, value()?)?,
                 "--deadline" => typed.deadline = Some(number(word, value()?)?),
                 option if option.starts_with("--") => {
                     return Err(format!("no option is called {option}"));
@@ -163,6 +176,7 @@ mod tests {
             ("bench --speed 3", "--speed"),
             ("info a.epk b.epk", "b.epk"),
             ("run a.epk", "--input"),
+            ("layers a.epk --sample x", "x"),
         ] {
             assert!(
                 parse(line).is_err_and(|message| message.contains(word)),

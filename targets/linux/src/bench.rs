@@ -3,6 +3,7 @@
 use crate::machine::{Condition, Machine};
 use crate::memory::Memory;
 use crate::meter::Meter;
+use crate::network::hexadecimal;
 use crate::report::{BenchReport, Energy, LayerTime};
 use crate::stopwatch::Stopwatch;
 use crate::{Error, Network, digest, open};
@@ -115,10 +116,6 @@ fn metered(
         let energy = readings.and_then(|readings| readings.energy(watch.mean_seconds()));
         Ok((watch, energy))
     })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs the network that often without looking at a clock, for counters of instructions, with a

@@ -20,4 +20,4 @@ pub use machine::{Condition, Machine};
 pub use network::{Digest, MAX_NODES, Network, digest, open};
 pub use npy::{Npy, write_f32};
 pub use report::{BenchReport, Bucket, Deadline, Energy, Interval, Latency, LayerTime, Resident};
-pub use samples::{RunReport, Samples, run};
+pub use samples::{LayerDigest, RunReport, Samples, layers, run, top_class};

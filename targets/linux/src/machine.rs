@@ -55,6 +55,11 @@ impl Machine {
         Self::under(Path::new("/"))
     }
 
+    /// Whether it is QEMU's machine `virt`, whose times are nobody's.
+    pub fn is_emulated(&self) -> bool {
+        self.model.as_deref() == Some("linux,dummy-virt")
+    }
+
     fn under(root: &Path) -> Self {
         let text = |path: &str| read(&root.join(path));
         let cpuinfo = text("proc/cpuinfo").unwrap_or_default();

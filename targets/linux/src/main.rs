@@ -4,7 +4,7 @@
 mod arguments;
 
 use arguments::{Arguments, Job};
-use edgeprune_device::{Error, Machine, bench, repeat, run};
+use edgeprune_device::{Error, Machine, bench, layers, repeat, run};
 use edgeprune_runtime::Package;
 use memmap2::Mmap;
 use serde::Serialize;
@@ -55,6 +55,7 @@ fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
     match &arguments.job {
         Job::Bench(options) => Ok(json(&bench(package, *options)?)),
         Job::Run { inputs, outputs } => Ok(json(&run(package, inputs, outputs)?)),
+        Job::Layers { inputs, sample } => Ok(json(&layers(package, inputs, *sample as usize)?)),
         Job::Repeat { runs, layers } => repeat(package, *runs, *layers),
         Job::Info => info(package),
     }

@@ -40,12 +40,12 @@ impl Digest {
 
     /// In hexadecimal.
     pub fn hex(self) -> String {
-        self.0
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hexadecimal(&self.0.finalize())
     }
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// SHA-256 over the bytes of the last run's outputs, in hexadecimal.

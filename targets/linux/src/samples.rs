@@ -1,8 +1,11 @@
 //! Runs a network on samples from files.
 
+use crate::network::hexadecimal;
 use crate::{Digest, Error, Network, Npy, digest, open, write_f32};
-use edgeprune_runtime::{Arena, Package};
+use edgeprune_format::manifest::Node;
+use edgeprune_runtime::{Arena, Observer, Package};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +70,17 @@ pub struct RunReport {
     pub output_sha256: String,
     /// SHA-256 over each sample's output bytes.
     pub sample_sha256: Vec<String>,
+    /// The index of the highest element of each sample's first output, the first of several.
+    pub classes: Vec<usize>,
+}
+
+/// A node's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerDigest {
+    /// Name.
+    pub name: String,
+    /// SHA-256 over the output's bytes.
+    pub sha256: String,
 }
 
 /// Runs every sample of `inputs` (a file for each model input) and writes `outputs` (a file for
@@ -83,11 +97,13 @@ pub fn run(bytes: &[u8], inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<RunR
     let mut writers = writers(network, outputs)?;
     let mut all = Digest::default();
     let mut sample_sha256 = Vec::with_capacity(files.samples);
+    let mut classes = Vec::with_capacity(files.samples);
     for sample in 0..files.samples {
         files.set(network, sample)?;
         network.run(&mut ())?;
         all.add(network)?;
         sample_sha256.push(digest(network)?);
+        classes.push(class(network)?);
         for (index, writer) in writers.iter_mut().enumerate() {
             writer.add(network, index)?;
         }
@@ -100,7 +116,56 @@ pub fn run(bytes: &[u8], inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<RunR
         samples: files.samples,
         output_sha256: all.hex(),
         sample_sha256,
+        classes,
     })
+}
+
+/// Runs one sample of `inputs`, and returns a digest of each node's output, in order of execution.
+///
+/// # Errors
+/// As [`run`]; no such sample.
+pub fn layers(bytes: &[u8], inputs: &[PathBuf], sample: usize) -> Result<Vec<LayerDigest>, Error> {
+    let package = Package::open(bytes)?;
+    let mut arena = Arena::new(package.arena_bytes());
+    let mut opened = open(&package, arena.bytes_mut());
+    let network = opened.as_mut().map_err(|error| *error)?;
+    let files = Files::read(network, inputs)?;
+    if sample >= files.samples {
+        let path = inputs.first().cloned().unwrap_or_default();
+        let cause = format!("there is no sample {sample}, only {}", files.samples);
+        return Err(Error::Samples { path, cause });
+    }
+    files.set(network, sample)?;
+    let mut digests = Digests(Vec::with_capacity(network.nodes()));
+    network.run(&mut digests)?;
+    let named = package.manifest().nodes().zip(digests.0);
+    let layer = |(node, sha256): (Node<'_>, String)| LayerDigest {
+        name: node.name.to_owned(),
+        sha256,
+    };
+    Ok(named.map(layer).collect())
+}
+
+/// Of every node's output.
+struct Digests(Vec<String>);
+
+impl Observer for Digests {
+    fn node_end(&mut self, _index: usize, output: &[u8]) {
+        self.0.push(hexadecimal(&Sha256::digest(output)));
+    }
+}
+
+/// The index of the highest element of the first output.
+fn class(network: &Network<'_, '_>) -> Result<usize, Error> {
+    let mut scores = vec![0.0; network.output_info(0)?.elements()];
+    network.output_f32(0, &mut scores)?;
+    Ok(top_class(&scores).unwrap_or(0))
+}
+
+/// The class with the highest score; of equal scores, the lowest index.
+pub fn top_class(scores: &[f32]) -> Option<usize> {
+    let classes = 0..scores.len();
+    classes.max_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(b.cmp(&a)))
 }
 
 /// The samples of every model input.
