@@ -2,21 +2,21 @@
 //!
 //! Without a cross toolchain these tests say so and pass, except where `CI=true`.
 
-#[path = "../../device-runtime/tests/network/mod.rs"]
-mod network;
+mod small;
+
+use small::network::Network;
+use small::{cores, package, samples, toolchain_is_there};
 
 use edgeprune::bench::{self, BenchOptions, Job};
 use edgeprune::dataset::{Dataset, InputSpec};
-use edgeprune::graph::{Layout, Port};
 use edgeprune::pack::{Goal, pack, pack_float};
 use edgeprune::package::arena_lower_bound;
 use edgeprune::progress::Progress;
 use edgeprune::study::Cache;
-use edgeprune::{build, doctor, import};
+use edgeprune::{build, import};
 use edgeprune_boards::Board;
-use edgeprune_format::manifest::{Activation, DType, Op, Quantization, Window};
+use edgeprune_format::manifest::{Op, Window};
 use edgeprune_format::{Container, Manifest};
-use network::{Network, Random, linear};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,87 +28,10 @@ type TestResult = Result<(), Box<dyn Error>>;
 /// Most bytes of a device binary with the operators of one network, without its package.
 const MOST_BINARY_BYTES: u64 = 700_000;
 
-/// One board for each emulated core.
-fn cores() -> Vec<&'static Board> {
-    let mut cores: Vec<&Board> = Vec::new();
-    for board in edgeprune_boards::all() {
-        if !cores.iter().any(|seen| seen.emulator == board.emulator) {
-            cores.push(board);
-        }
-    }
-    cores
-}
-
-/// Whether boards can be built for and emulated here.
-fn toolchain_is_there() -> Result<bool, edgeprune::Error> {
-    let diagnosis = doctor::examine(&cores())?;
-    let missing = diagnosis.checks.iter().filter(|c| c.problem.is_some());
-    let missing: Vec<&str> = missing.map(|check| check.what.as_str()).collect();
-    if missing.is_empty() {
-        return Ok(true);
-    }
-    let message = format!("boards are not tested, missing: {}", missing.join(", "));
-    assert!(std::env::var_os("CI").is_none(), "{message}");
-    eprintln!("{message} (`cargo xtask setup` installs it)");
-    Ok(false)
-}
-
 fn edgeprune(arguments: &[&str]) -> std::io::Result<Output> {
     Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
         .args(arguments)
         .output()
-}
-
-/// A package of an int8 network: convolution, depthwise convolution, mean, classifier, softmax.
-fn package(folder: &Path) -> std::io::Result<PathBuf> {
-    let mut random = Random::new(7);
-    let mut net = Network::default();
-    let window = |stride| Window {
-        kernel: [3, 3],
-        stride: [stride; 2],
-        dilation: [1, 1],
-        pad: [1, 1],
-    };
-    let mut constants = |net: &mut Network, shape: [u32; 4], outputs: usize| {
-        let scales: Vec<f32> = (0..outputs).map(|_| 0.004 + 0.01 * random.unit()).collect();
-        let quantization = net.scales(&scales);
-        let codes = random.codes(shape.iter().product::<u32>() as usize);
-        let codes: Vec<i8> = codes.iter().map(|&code| code.max(-127)).collect();
-        let weights = net.constant_codes(shape, quantization, &codes);
-        let bias: Vec<i32> = (0..outputs)
-            .map(|_| random.range(-900, 900) as i32)
-            .collect();
-        let bias = net.constant_words(&bias);
-        linear(weights, Some(bias), Activation::Relu)
-    };
-    let input = net.codes([1, 20, 20, 3], 0.02, -5);
-    let wide = net.codes([1, 10, 10, 24], 0.11, -128);
-    let deep = net.codes([1, 10, 10, 24], 0.23, -128);
-    let pooled = net.codes([1, 1, 1, 24], 0.2, -128);
-    let scores = net.codes([1, 1, 1, 10], 0.3, 3);
-    let shares = net.activation(DType::F32, [1, 1, 1, 10], Quantization::None);
-    net.input(input);
-    net.output(shares);
-    let linear = constants(&mut net, [24, 3, 3, 3], 24);
-    let op = Op::Conv2d {
-        linear,
-        window: window(2),
-        groups: 1,
-    };
-    net.node(op, &[input], wide);
-    let linear = constants(&mut net, [1, 3, 3, 24], 24);
-    let op = Op::DepthwiseConv2d {
-        linear,
-        window: window(1),
-    };
-    net.node(op, &[wide], deep);
-    net.node(Op::Mean, &[deep], pooled);
-    let linear = constants(&mut net, [10, 1, 1, 24], 10);
-    net.node(Op::FullyConnected { linear }, &[pooled], scores);
-    net.node(Op::Softmax, &[scores], shares);
-    let path = folder.join("small.epk");
-    fs::write(&path, net.package())?;
-    Ok(path)
 }
 
 /// A package of one pooling layer, an operator that [`package`] does not have.
@@ -127,16 +50,6 @@ fn pooling(folder: &Path) -> std::io::Result<PathBuf> {
     let path = folder.join("pooling.epk");
     fs::write(&path, net.package())?;
     Ok(path)
-}
-
-fn samples() -> Dataset {
-    let input = Port {
-        name: "input".into(),
-        tensor: 0,
-        source_shape: vec![1, 20, 20, 3],
-        layout: Layout::Nhwc,
-    };
-    Dataset::synthetic(16, None, &[input])
 }
 
 #[test]

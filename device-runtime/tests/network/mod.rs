@@ -144,10 +144,15 @@ impl Network {
     }
 
     pub(crate) fn input(&mut self, tensor: TensorId) {
+        self.input_of(tensor, &[]);
+    }
+
+    /// An input that the source model has in this shape.
+    pub(crate) fn input_of(&mut self, tensor: TensorId, source_shape: &[u32]) {
         let input = Input {
             name: "input",
             tensor,
-            source_shape: Default::default(),
+            source_shape: source_shape.iter().copied().collect(),
             layout: Layout::Nhwc,
             preprocess: None,
         };

@@ -77,8 +77,14 @@ impl BoardVm {
         self.folder.path().join("ssh_config")
     }
 
+    /// Ends it, as if its plug were pulled.
+    pub fn power_off(&mut self) {
+        let _ = self.emulator.kill(); // it may have ended by itself
+        let _ = self.emulator.wait();
+    }
+
     /// Its output on the serial line.
-    pub fn log(&self) -> String {
+    fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
@@ -127,8 +133,7 @@ impl BoardVm {
 
 impl Drop for BoardVm {
     fn drop(&mut self) {
-        let _ = self.emulator.kill(); // it may have ended by itself
-        let _ = self.emulator.wait();
+        self.power_off();
     }
 }
 

@@ -45,6 +45,13 @@ const ARCHITECTURES: [Architecture; 2] = [ARM64, ARM32];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_RUST: [&str; 2] = ["rustc-web", "rust-web-src"];
 const DEBIAN_EMULATOR: [&str; 1] = ["qemu-user"];
+/// What the emulated board with Linux is made of and reached by: program and Debian's package.
+const DEBIAN_BOARD: [(&str, &str); 4] = [
+    ("qemu-system-aarch64", "qemu-system-arm"),
+    ("ssh", "openssh-client"),
+    ("cpio", "cpio"),
+    ("dpkg-deb", "dpkg"),
+];
 const DEBIAN_C_COMPILER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Installs what is missing.
@@ -75,6 +82,13 @@ pub(crate) fn for_tests() -> Result<(), Failure> {
                 .args(["component", "add", component])
                 .run()?;
         }
+    }
+    let packages = DEBIAN_BOARD
+        .iter()
+        .filter(|(program, _)| !is_there(program));
+    let packages: Vec<&str> = packages.map(|(_, package)| *package).collect();
+    if !packages.is_empty() {
+        install(&packages)?;
     }
     let triples = bare::missing();
     if triples.is_empty() || rustup_adds(&triples) {
@@ -150,6 +164,13 @@ fn rustup_adds(triples: &[&str]) -> bool {
         .args(triples.iter().copied())
         .run()
         .is_ok()
+}
+
+/// Whether a program is in the search path; not every one knows `--version`.
+fn is_there(program: &str) -> bool {
+    Step::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .succeeds()
 }
 
 fn starts(program: &str) -> bool {
