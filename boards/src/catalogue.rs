@@ -3,7 +3,7 @@
 use crate::schema::{Board, Toolchain};
 use std::sync::LazyLock;
 
-const BOARDS: [&str; 9] = [
+const BOARDS: [&str; 12] = [
     include_str!("../rpi-zero2w.toml"),
     include_str!("../rpi-3a-plus.toml"),
     include_str!("../rpi-3b-plus.toml"),
@@ -13,6 +13,9 @@ const BOARDS: [&str; 9] = [
     include_str!("../rpi-500.toml"),
     include_str!("../rpi-2b.toml"),
     include_str!("../rpi-3b-plus-32.toml"),
+    include_str!("../rock-5b.toml"),
+    include_str!("../orange-pi-5.toml"),
+    include_str!("../beaglebone-ai64.toml"),
 ];
 
 const TOOLCHAINS: [&str; 2] = [

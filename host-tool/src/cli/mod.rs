@@ -5,6 +5,7 @@
 
 mod bench;
 mod board;
+mod boards;
 mod build;
 mod cache;
 mod curve;
@@ -45,6 +46,7 @@ enum Command {
     Report(report::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
+    Boards(boards::Args),
 }
 
 impl Command {
@@ -61,6 +63,7 @@ impl Command {
             Self::Report(args) => args.run(),
             Self::Demo(args) => args.run(),
             Self::Doctor(args) => args.run(),
+            Self::Boards(args) => args.run(),
         }
     }
 }
