@@ -209,12 +209,12 @@ impl<'a> Package<'a> {
 
     fn check_ports(&self) -> Result<(), OpenError> {
         let inputs = self.manifest.inputs();
-        self.check_table(inputs.map(|input| input.tensor))?;
+        self.check_table(&mut inputs.map(|input| input.tensor))?;
         let outputs = self.manifest.outputs();
-        self.check_table(outputs.map(|output| output.tensor))
+        self.check_table(&mut outputs.map(|output| output.tensor))
     }
 
-    fn check_table(&self, tensors: impl Iterator<Item = TensorId>) -> Result<(), OpenError> {
+    fn check_table(&self, tensors: &mut dyn Iterator<Item = TensorId>) -> Result<(), OpenError> {
         let mut count = 0u16;
         for id in tensors {
             self.check_port(id, count)

@@ -84,8 +84,8 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
         if scratch.len() < sizes.scratch {
             return Err(short);
         }
-        let inputs = package.manifest().inputs().map(|input| input.tensor);
-        let outputs = package.manifest().outputs().map(|output| output.tensor);
+        let mut inputs = package.manifest().inputs().map(|input| input.tensor);
+        let mut outputs = package.manifest().outputs().map(|output| output.tensor);
         let mut session = Self {
             package,
             constants: &[],
@@ -93,8 +93,8 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
             scratch,
             thread_scratch: sizes.scratch,
             steps: Vec::new(),
-            inputs: ports(package, inputs),
-            outputs: ports(package, outputs),
+            inputs: ports(package, &mut inputs),
+            outputs: ports(package, &mut outputs),
             kernels,
         };
         // in place: a vector of steps is large, and copies of it are as much memory again
@@ -298,17 +298,16 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
     fn check_dataflow(&self) -> Result<(), SessionError> {
         let manifest = self.package.manifest();
         for (index, node) in manifest.nodes().enumerate() {
-            let tensors = node.inputs.iter().copied();
-            self.check_reads(index, tensors)?;
+            self.check_reads(index, &mut node.inputs.iter().copied())?;
         }
-        let outputs = manifest.outputs().map(|output| output.tensor);
-        self.check_reads(self.steps.len(), outputs)
+        let mut outputs = manifest.outputs().map(|output| output.tensor);
+        self.check_reads(self.steps.len(), &mut outputs)
     }
 
     fn check_reads(
         &self,
         node: usize,
-        tensors: impl Iterator<Item = TensorId>,
+        tensors: &mut dyn Iterator<Item = TensorId>,
     ) -> Result<(), SessionError> {
         for (input, id) in tensors.enumerate() {
             let manifest = self.package.manifest();
@@ -362,7 +361,7 @@ fn check_length(have: usize, port: Activation) -> Result<(), RunError> {
 /// The activations of ports, which opening has checked.
 fn ports(
     package: &Package<'_>,
-    tensors: impl Iterator<Item = TensorId>,
+    tensors: &mut dyn Iterator<Item = TensorId>,
 ) -> Vec<Activation, MAX_PORTS> {
     let manifest = package.manifest();
     tensors

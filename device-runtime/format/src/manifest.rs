@@ -614,12 +614,12 @@ impl<'a> Manifest<'a> {
     ///
     /// # Errors
     /// [`FormatError::Manifest`] names the first record that does not decode.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        let (head, inputs) =
-            postcard::take_from_bytes::<Head<'a>>(bytes).map_err(|_| FormatError::Manifest {
-                what: "head",
-                index: 0,
-            })?;
+        let (head, inputs) = Head::read(bytes).ok_or(FormatError::Manifest {
+            what: "head",
+            index: 0,
+        })?;
         let outputs = skip::<Input<'a>>(inputs, head.counts.inputs, "input")?;
         let tensors = skip::<Output<'a>>(outputs, head.counts.outputs, "output")?;
         let nodes = skip::<Tensor>(tensors, head.counts.tensors, "tensor")?;
@@ -680,14 +680,33 @@ impl<'a> Manifest<'a> {
     }
 }
 
-fn skip<'a, T: Deserialize<'a>>(
+/// What a table consists of.
+pub trait Record<'a>: Sized {
+    /// Decodes the record that `bytes` begin with; also returns what follows it. `None` if none does.
+    fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])>;
+}
+
+/// Decodes each type of record in one place, which is long.
+macro_rules! records {
+    ($($record:ty),*) => {
+        $(impl<'a> Record<'a> for $record {
+            #[inline(never)]
+            fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+                postcard::take_from_bytes(bytes).ok()
+            }
+        })*
+    };
+}
+
+records!(Head<'a>, Input<'a>, Output<'a>, Tensor, Node<'a>);
+
+fn skip<'a, T: Record<'a>>(
     mut bytes: &'a [u8],
     count: u16,
     what: &'static str,
 ) -> Result<&'a [u8], FormatError> {
     for index in 0..u32::from(count) {
-        let (_, rest) = postcard::take_from_bytes::<T>(bytes)
-            .map_err(|_| FormatError::Manifest { what, index })?;
+        let (_, rest) = T::read(bytes).ok_or(FormatError::Manifest { what, index })?;
         bytes = rest;
     }
     Ok(bytes)
@@ -711,12 +730,12 @@ impl<'a, T> Records<'a, T> {
     }
 }
 
-impl<'a, T: Deserialize<'a>> Iterator for Records<'a, T> {
+impl<'a, T: Record<'a>> Iterator for Records<'a, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
         self.left = self.left.checked_sub(1)?;
-        let (record, rest) = postcard::take_from_bytes(self.bytes).ok()?;
+        let (record, rest) = T::read(self.bytes)?;
         self.bytes = rest;
         Some(record)
     }

@@ -174,7 +174,7 @@ pub(super) fn gemm_i8<T: Tile, Last: Tile<Requantize = T::Requantize>>(
             let column = index * T::COLUMNS;
             let keep = T::COLUMNS.min(gemm.columns - column);
             let to = to.at(first, column);
-            match panels.len() == bytes {
+            match T::PANELS > 1 && panels.len() == bytes {
                 true => rows_by_panels::<T>(gemm, begins, panels, to, keep),
                 false => rows_by_panels::<Last>(gemm, begins, panels, to, keep),
             }

@@ -209,7 +209,7 @@ pub(crate) fn transform_weights(codes: &[i8], channels: usize, panel: &mut [u8])
 }
 
 /// `G` times a column of weights, for each of some channels: at most 12 times the greatest.
-#[inline(always)]
+#[inline(never)]
 fn transform([a, b, c]: [[i16; GROUP]; 3]) -> [[i16; GROUP]; PATCH] {
     let each = |f: fn(i16, i16, i16) -> i16| core::array::from_fn(|i| f(a[i], b[i], c[i]));
     [

@@ -85,7 +85,7 @@ impl Binary {
                 let right = move |b: i8| (i32::from(b) - zb) as f32 * mb;
                 match self.kind {
                     BinaryKind::Add | BinaryKind::Sub => {
-                        self.rows(first, a, b, out, |a, b, out| add(a, b, operands, out))
+                        self.rows(first, a, b, out, &|a, b, out| add(a, b, operands, out))
                     }
                     BinaryKind::Mul => self.elements(first, a, b, out, |a, b| {
                         let steps = (i32::from(a) - za) * (i32::from(b) - zb);
@@ -125,7 +125,7 @@ impl Binary {
         out: &mut [T],
         f: impl Fn(T, T) -> T,
     ) -> Option<()> {
-        self.rows(first, a, b, out, |a, b, out| each(a, b, out, &f))
+        self.rows(first, a, b, out, &|a, b, out| each(a, b, out, &f))
     }
 
     /// Calls `row` with rows of channels from position `first` on; the second is as long as the first, or one element.
@@ -135,7 +135,7 @@ impl Binary {
         a: &[T],
         b: &[T],
         out: &mut [T],
-        row: impl Fn(&[T], &[T], &mut [T]),
+        row: &dyn Fn(&[T], &[T], &mut [T]),
     ) -> Option<()> {
         let [_, width, channels] = self.shape;
         let from = first * channels;

@@ -290,7 +290,10 @@ impl Linear {
     /// Writes what kernels read into `own`, the node's constants, or checks it where the package has it.
     pub(crate) fn expand(&self, body: &[u8], panel: Panel, own: &mut [u8]) -> Expansion {
         let Element::I8 { zero_point, .. } = self.input else {
-            return self.expand_float(body, own);
+            return match cfg!(feature = "float_layers") {
+                true => self.expand_float(body, own),
+                false => Ok(()),
+            };
         };
         let wanted = self.wanted(panel);
         if let Some((stored, panels)) = self.stored(body)
@@ -313,7 +316,7 @@ impl Linear {
     fn place_weights(&self, body: &[u8], wanted: Panels, own: &mut [u8]) -> Expansion {
         own.fill(0);
         let (mut at, mut symmetric, mut inside) = (0, true, true);
-        let sink = |codes: &[i8]| {
+        let mut sink = |codes: &[i8]| {
             symmetric &= least(codes) != i8::MIN;
             let placed = match self.layout {
                 Layout::Rows { .. } => place_rows(wanted, at, codes, own),
@@ -325,12 +328,12 @@ impl Linear {
         };
         match self.weights {
             Source::Elements(place) => {
-                place.read(self.id, self.channels * self.depth, body, sink)?
+                place.read(self.id, self.channels * self.depth, body, &mut sink)?
             }
             Source::Panels(region, panel) => {
                 let panels = region.of(body).ok_or(OUTSIDE)?;
                 self.panels(panel)
-                    .read(panels, self.channels, sink)
+                    .read(panels, self.channels, &mut sink)
                     .ok_or(OUTSIDE)?;
             }
         }
@@ -439,7 +442,7 @@ impl Linear {
             Layout::Columns | Layout::Tiles { .. } => None,
         };
         let (mut at, mut inside) = (0, true);
-        place.read(self.id, elements, body, |codes| {
+        place.read(self.id, elements, body, &mut |codes| {
             for &code in codes {
                 let place = match group {
                     Some(group) => float_place(at / depth, at % depth, depth, group),

@@ -182,7 +182,7 @@ impl Place {
         id: TensorId,
         elements: usize,
         body: &[u8],
-        mut sink: impl FnMut(&[i8]),
+        sink: &mut dyn FnMut(&[i8]),
     ) -> Expansion {
         match self {
             Self::Raw(region) => sink(codes(region.of(body).ok_or(OUTSIDE)?)),
@@ -197,7 +197,7 @@ impl Place {
     /// Copies the elements of the constant `id`, single bytes.
     fn copy(self, id: TensorId, body: &[u8], to: &mut [u8]) -> Expansion {
         let (elements, mut at) = (to.len(), 0);
-        self.read(id, elements, body, |codes| {
+        self.read(id, elements, body, &mut |codes| {
             if let Some(to) = to.get_mut(at..at + codes.len()) {
                 codes_mut(to).copy_from_slice(codes);
             }
@@ -281,15 +281,18 @@ impl Context<'_, '_> {
         Ok(matches!(encoding, Encoding::Panels { .. }))
     }
 
+    #[inline(never)]
     pub(crate) fn tensor(&self, id: TensorId) -> Checked<Tensor> {
         self.manifest.tensor(id).ok_or("an unknown tensor")
     }
 
+    #[inline(never)]
     pub(crate) fn output(&self) -> Checked<Activation> {
         Activation::resolve(self.manifest, &self.tensor(self.node.output)?)
     }
 
     /// The only input of a node.
+    #[inline(never)]
     pub(crate) fn input(&self) -> Checked<Activation> {
         match self.node.inputs.as_slice() {
             &[id] => Activation::resolve(self.manifest, &self.tensor(id)?),
@@ -298,6 +301,7 @@ impl Context<'_, '_> {
     }
 
     /// The two inputs of a node.
+    #[inline(never)]
     pub(crate) fn two_inputs(&self) -> Checked<[Activation; 2]> {
         match self.node.inputs.as_slice() {
             &[a, b] => Ok([

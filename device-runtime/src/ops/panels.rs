@@ -97,7 +97,7 @@ impl Panels {
         self,
         panels: &[u8],
         channels: usize,
-        mut sink: impl FnMut(&[i8]),
+        sink: &mut dyn FnMut(&[i8]),
     ) -> Option<()> {
         let mut chunk = [0; CHUNK];
         for channel in 0..channels {

@@ -64,7 +64,7 @@ const SLOTS: usize = 1 << MAX_SCALE_BITS;
 /// [`FormatError::Stream`] if the stream is malformed; `out` then holds garbage.
 pub fn decode(stream: &[u8], out: &mut [i8]) -> Result<(), FormatError> {
     let mut rest = &mut *out;
-    decode_with(stream, rest.len(), |decoded| {
+    decode_with(stream, rest.len(), &mut |decoded| {
         if let Some((head, tail)) = core::mem::take(&mut rest).split_at_mut_checked(decoded.len()) {
             head.copy_from_slice(decoded);
             rest = tail;
@@ -79,7 +79,7 @@ pub fn decode(stream: &[u8], out: &mut [i8]) -> Result<(), FormatError> {
 pub fn decode_with(
     stream: &[u8],
     elements: usize,
-    mut sink: impl FnMut(&[i8]),
+    sink: &mut dyn FnMut(&[i8]),
 ) -> Result<(), FormatError> {
     let mut models = [const { Model::EMPTY }; MAX_MODELS];
     let (decoder, mut payload) = Decoder::new(stream, elements, &mut models)?;
@@ -90,7 +90,7 @@ pub fn decode_with(
     for index in 0..chunks {
         let length = lengths.next().unwrap_or(payload.len());
         let chunk = index * CHUNK..elements.min((index + 1) * CHUNK);
-        decoder.chunk(take(&mut payload, length)?, chunk, &mut sink)?;
+        decoder.chunk(take(&mut payload, length)?, chunk, sink)?;
     }
     if payload.is_empty() {
         Ok(())
@@ -177,7 +177,7 @@ impl<'a> Decoder<'a> {
         &self,
         mut bytes: &[u8],
         elements: Range<usize>,
-        sink: &mut impl FnMut(&[i8]),
+        sink: &mut dyn FnMut(&[i8]),
     ) -> Result<(), FormatError> {
         let mut states = [word32(take(&mut bytes, 4)?), STATE_END];
         if self.two_states {

@@ -116,16 +116,30 @@ fn tile<T: Product, const P: usize>(
                 vst1q_lane_s32::<2>(at(2), words);
                 vst1q_lane_s32::<3>(at(3), words);
             } else {
-                let mut whole = [0i8; LANES * STRIP.columns];
-                vst1q_s8(whole.as_mut_ptr(), codes);
-                for row in 0..to.rows.min(LANES) {
-                    let from = whole.as_ptr().add(row * STRIP.columns);
-                    let at = to.codes.add(row * to.stride);
-                    at.copy_from_nonoverlapping(from, to.columns.min(STRIP.columns));
-                }
+                store_some(codes, to);
             }
             to.codes = to.codes.wrapping_add(LANES * to.stride);
             to.rows = to.rows.saturating_sub(LANES);
+        }
+    }
+}
+
+/// Writes those codes of a plane's positions that there are, fewer than all.
+///
+/// # Safety
+/// `to` has room for its positions and output channels.
+#[cold]
+#[inline(never)]
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+unsafe fn store_some(codes: int8x16_t, to: Place) {
+    let mut whole = [0i8; LANES * STRIP.columns];
+    // SAFETY: the caller's; `whole` has room for all codes.
+    unsafe {
+        vst1q_s8(whole.as_mut_ptr(), codes);
+        for row in 0..to.rows.min(LANES) {
+            let from = whole.as_ptr().add(row * STRIP.columns);
+            let at = to.codes.add(row * to.stride);
+            at.copy_from_nonoverlapping(from, to.columns.min(STRIP.columns));
         }
     }
 }
