@@ -214,6 +214,7 @@ impl<'a> Package<'a> {
         self.check_table(&mut outputs.map(|output| output.tensor))
     }
 
+    #[inline(never)]
     fn check_table(&self, tensors: &mut dyn Iterator<Item = TensorId>) -> Result<(), OpenError> {
         let mut count = 0u16;
         for id in tensors {

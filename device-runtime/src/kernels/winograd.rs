@@ -197,15 +197,20 @@ pub(crate) fn transform_weights(codes: &[i8], channels: usize, panel: &mut [u8])
             for x in 0..PATCH {
                 for (y, lanes) in transform([a[x], b[x], c[x]]).iter().enumerate() {
                     let at = ((y * PATCH + x) * filled + first) * PANEL.columns + column;
-                    let places = points.get_mut(at..)?.iter_mut().step_by(PANEL.columns);
-                    for (to, lane) in places.zip(lanes) {
-                        *to = lane.to_le_bytes();
-                    }
+                    put(lanes, points.get_mut(at..)?);
                 }
             }
         }
     }
     Some(())
+}
+
+/// Writes the weights of a group's channels, each of which has a column of panels.
+#[inline(never)]
+fn put(lanes: &[i16; GROUP], points: &mut [[u8; size_of::<i16>()]]) {
+    for (to, lane) in points.iter_mut().step_by(PANEL.columns).zip(lanes) {
+        *to = lane.to_le_bytes();
+    }
 }
 
 /// `G` times a column of weights, for each of some channels: at most 12 times the greatest.

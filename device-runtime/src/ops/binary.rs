@@ -91,11 +91,12 @@ impl Binary {
                         let steps = (i32::from(a) - za) * (i32::from(b) - zb);
                         range.round(steps as f32 * product)
                     }),
-                    BinaryKind::Max => {
-                        self.elements(first, a, b, out, |a, b| range.round(max(left(a), right(b))))
-                    }
-                    BinaryKind::Min => {
-                        self.elements(first, a, b, out, |a, b| range.round(min(left(a), right(b))))
+                    BinaryKind::Max | BinaryKind::Min => {
+                        let greatest = self.kind == BinaryKind::Max;
+                        self.elements(first, a, b, out, |a, b| {
+                            let (a, b) = (left(a), right(b));
+                            range.round(if (a > b) == greatest { a } else { b })
+                        })
                     }
                 }
             }
