@@ -315,12 +315,6 @@ impl<'s> Depthwise<'s> {
         channels.checked_mul(taps.checked_add(8)?)
     }
 
-    /// The multipliers of the output channels.
-    pub(crate) fn multipliers(&self) -> impl Iterator<Item = f32> {
-        let multipliers = self.constants.as_chunks().0.iter().skip(self.channels);
-        multipliers.map(|bytes| f32::from_le_bytes(*bytes))
-    }
-
     /// The constants, if they are whole and every tap of every position lies in its source.
     #[inline(always)]
     fn check(&self) -> Option<&'s [u8]> {
@@ -392,10 +386,10 @@ impl<'s> Depthwise3x3<'s> {
 
 /// What follows an integer sum with its bias, and where it goes: one output position after the other.
 pub(crate) enum Out<'s> {
-    /// `requantize(sum, multiplier)`; from a position to the next it is `stride` codes.
+    /// `requantize(sum, multiplier)`; from a position to the next it is so many codes.
     Codes(Codes, &'s mut [i8], usize),
-    /// The sum; from a position to the next there are as many as output channels.
-    Sums(&'s mut [i32]),
+    /// `clamp(f32(sum) * multiplier)`, within bounds; from a position to the next it is so many floats.
+    Floats((f32, f32), &'s mut [f32], usize),
 }
 
 /// The starts of the taps and the positions of each segment.

@@ -161,13 +161,4 @@ impl Panel {
         let (step, within) = (k / self.step, k % self.step);
         self.head() + (step * self.columns + column) * self.step + within
     }
-
-    /// The multipliers in panels, one for each output channel, then those of channels that only fill up.
-    pub(crate) fn multipliers(self, panels: &[u8], depth: Depth) -> impl Iterator<Item = f32> {
-        let heads = panels.chunks(self.bytes(depth));
-        let multipliers = heads.filter_map(move |panel| panel.get(4 * self.columns..self.head()));
-        multipliers
-            .flat_map(|bytes| bytes.as_chunks().0)
-            .map(|bytes| f32::from_le_bytes(*bytes))
-    }
 }

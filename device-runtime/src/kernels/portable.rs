@@ -4,7 +4,7 @@
 //! run over chunks of fixed length, which the compiler turns into vectors.
 
 use super::{BinaryCodes, Depthwise, DepthwiseF32, Gemm, GemmF32, Out, Table, Taps, panel, source};
-use crate::quantize::requantize;
+use crate::quantize::{clamp, requantize};
 use edgeprune_format::manifest::float_place;
 
 pub(super) static TABLE: Table = Table {
@@ -51,7 +51,10 @@ fn gemm_i8(gemm: &Gemm<'_>, mut out: Out<'_>) -> Option<()> {
                 Out::Codes(codes, out, stride) => {
                     *out.get_mut(row * *stride + column)? = requantize(sum, multiplier, *codes);
                 }
-                Out::Sums(out) => *out.get_mut(row * gemm.columns + column)? = sum,
+                Out::Floats((min, max), out, stride) => {
+                    let value = sum as f32 * multiplier;
+                    *out.get_mut(row * *stride + column)? = clamp(value, *min, *max);
+                }
             }
         }
     }
@@ -94,9 +97,13 @@ pub(super) fn depthwise_i8(depthwise: &Depthwise<'_>, mut out: Out<'_>) -> Optio
                         *out = requantize(sum, f32::from_le_bytes(*multiplier), *codes);
                     }
                 }
-                Out::Sums(out) => {
-                    let out = out.get_mut(position * channels + first..)?;
-                    out.get_mut(..len)?.copy_from_slice(sums);
+                Out::Floats((min, max), out, stride) => {
+                    let out = out.get_mut(position * *stride + first..)?.get_mut(..len)?;
+                    let terms = sums.iter().zip(multipliers.get(first..)?);
+                    for (out, (&sum, multiplier)) in out.iter_mut().zip(terms) {
+                        let value = sum as f32 * f32::from_le_bytes(*multiplier);
+                        *out = clamp(value, *min, *max);
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 use super::Depth;
 use super::{Gemm, MAX_COLUMNS, MAX_RUNS, Out, Panel, place};
-use crate::quantize::Codes;
+use crate::quantize::{Codes, clamp};
 
 /// Most rows of a tile.
 const MAX_ROWS: usize = 8;
@@ -221,7 +221,7 @@ struct Place<R> {
 #[derive(Clone, Copy)]
 enum Kind<R> {
     Codes(R),
-    Sums,
+    Floats((f32, f32)),
 }
 
 impl<R: Copy> Place<R> {
@@ -237,13 +237,13 @@ impl<R: Copy> Place<R> {
                     .cast(),
                 stride: *stride,
             },
-            Out::Sums(out) => Self {
-                kind: Kind::Sums,
+            Out::Floats(bounds, out, stride) => Self {
+                kind: Kind::Floats(*bounds),
                 out: out
-                    .get_mut(..(before + 1) * gemm.columns)?
+                    .get_mut(..before * *stride + gemm.columns)?
                     .as_mut_ptr()
                     .cast(),
-                stride: 4 * gemm.columns,
+                stride: size_of::<f32>() * *stride,
             },
         })
     }
@@ -253,7 +253,7 @@ impl<R: Copy> Place<R> {
     fn at(self, row: usize, column: usize) -> Self {
         let size = match self.kind {
             Kind::Codes(_) => 1,
-            Kind::Sums => 4,
+            Kind::Floats(_) => size_of::<f32>(),
         };
         let out = self.out.wrapping_add(row * self.stride + column * size);
         Self { out, ..self }
@@ -271,7 +271,7 @@ fn tile<T: Tile, const M: usize>(
     keep: usize,
 ) -> usize {
     let rows = Rows::<M>::new(begin, gemm.runs, gemm.run);
-    let panel = panel.as_ptr();
+    let (panels, panel) = (panel, panel.as_ptr());
     // SAFETY: a set's functions are reached through its table alone, which is given out after the
     // processor has reported the instructions. `Gemm::check` gave the panel and found the runs inside, `begin` has
     // the places of at least `M` rows; `Place::new` found room for `keep` columns of each row, and the buffers have room for every tile.
@@ -284,15 +284,41 @@ fn tile<T: Tile, const M: usize>(
             Kind::Codes(requantize) => {
                 T::some_codes(sums, panel, requantize, to.out.cast(), to.stride, keep);
             }
-            Kind::Sums => {
+            Kind::Floats(bounds) => {
                 for (m, sums) in sums.into_iter().enumerate() {
-                    let mut whole = [0i32; MAX_TILE];
-                    T::store(sums, whole.as_mut_ptr());
-                    let out = to.at(m, 0).out.cast();
-                    whole.as_ptr().copy_to_nonoverlapping(out, keep);
+                    let values = floats::<T>(sums, panels, bounds);
+                    let out: *mut f32 = to.at(m, 0).out.cast();
+                    match keep == T::COLUMNS {
+                        true => out.copy_from_nonoverlapping(values.as_ptr(), T::COLUMNS),
+                        false => out.copy_from_nonoverlapping(values.as_ptr(), keep),
+                    }
                 }
             }
         }
     }
     M
+}
+
+/// `clamp(f32(sum) * multiplier)` of [`Tile::COLUMNS`] of a row.
+///
+/// # Safety
+/// The processor has the set's instructions; `panels` are [`Tile::PANELS`] panels with their heads.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+unsafe fn floats<T: Tile>(
+    sums: T::Sums,
+    panels: &[u8],
+    (min, max): (f32, f32),
+) -> [f32; MAX_TILE] {
+    let (mut whole, mut values) = ([0i32; MAX_TILE], [0f32; MAX_TILE]);
+    let (columns, bytes) = (T::PANEL.columns, panels.len() / T::PANELS);
+    // SAFETY: the caller's; the buffer has room for the columns.
+    unsafe { T::store(sums, whole.as_mut_ptr()) };
+    for i in 0..T::COLUMNS {
+        let at = i / columns * bytes + 4 * (columns + i % columns);
+        // SAFETY: multipliers follow as many biases in the head of each panel.
+        let multiplier = unsafe { panels.as_ptr().add(at).cast::<f32>().read_unaligned() };
+        values[i] = clamp(whole[i] as f32 * multiplier, min, max);
+    }
+    values
 }

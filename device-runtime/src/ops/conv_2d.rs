@@ -1,8 +1,8 @@
 //! 2-D convolution: a matrix product of the weights with what lies under the window at each output position, which
 //! is read in place, but at the edges. Inputs are counted in bytes, so that one finds the places of codes and of floats.
 
-use super::bounds::{chunks, chunks_mut, copy, copy_over, row_and_column};
-use super::linear::{Finish, Linear, finish_float};
+use super::bounds::{chunks_mut, copy, copy_over, row_and_column};
+use super::linear::{Finish, Linear};
 use super::panels::Layout;
 use super::window::Geometry;
 use super::{
@@ -29,7 +29,7 @@ const TILE: usize = 4;
 const FLOAT_COST: u64 = 4;
 
 /// How the inputs of an output position are read; a run is so many bytes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Reading {
     /// A run for each row of the window: taps and channels are contiguous in the input. Where they are no whole steps, a run
     /// takes in what follows them.
@@ -66,6 +66,10 @@ pub(crate) struct Conv2d {
     depth: Depth,
     /// Bytes of a patch, filled up for every set of kernels.
     patch: usize,
+    /// How the kernels read the inputs.
+    reading: Reading,
+    /// Bytes of the starts, and of the patches with a run of zero points, of one block.
+    parts: [usize; 2],
     input: Region,
     zero_point: i8,
     /// The extents, if the kernels compute this in tiles.
@@ -105,7 +109,7 @@ impl Conv2d {
             Some(_) => Layout::Tiles { inputs },
             None => Layout::Rows { groups, depth },
         };
-        Ok(Self {
+        let mut layer = Self {
             linear: Linear::prepare(cx, linear, (&input, &output), shape, layout, filters)?,
             geometry,
             groups,
@@ -121,7 +125,12 @@ impl Conv2d {
             zero_point: input.element.zero_point(),
             tiles,
             sparse: false,
-        })
+            reading: Reading::Patches { run: 0 },
+            parts: [0; 2],
+        };
+        layer.reading = layer.reading_by(cx.layout.panel.step);
+        layer.parts = layer.block_parts().ok_or("working memory that is too large")?;
+        Ok(layer)
     }
 
     /// Writes the constants for these kernels: without blocks of zeros, where that makes a run faster and leaves it enough memory.
@@ -147,6 +156,7 @@ impl Conv2d {
             sparse::compact(strip).ok_or("too many products in a sum")?;
         }
         self.sparse = true;
+        self.reading = self.reading_by(STRIP.step);
         Ok(())
     }
 
@@ -158,12 +168,14 @@ impl Conv2d {
         let whole = self.depth.rows == 1 || self.depth.row.is_multiple_of(MAX_STEP);
         let suits = is_codes && whole && self.groups == 1 && self.tiles.is_none();
         let fits = depth <= sparse::MAX_DEPTH && self.positions() >= sparse::LEAST_POSITIONS;
-        let [starts, patches, _] = self.parts().filter(|_| suits && fits)?;
+        if !(suits && fits) {
+            return None;
+        }
         let codes = sparse::scratch(depth)?;
         Some(SparseLayer {
             depth,
             channels: self.outputs,
-            scratch: plan::aligned(starts.checked_add(patches)?.checked_add(codes)?)?,
+            scratch: plan::aligned(self.starts_and_patches()?.checked_add(codes)?)?,
         })
     }
 
@@ -195,8 +207,9 @@ impl Conv2d {
         }
     }
 
-    /// How the patches of output positions are read by kernels that take `step` bytes at a time.
-    fn reading(&self, step: usize) -> Reading {
+    /// How the patches of output positions are read by kernels that take `step` codes at a time.
+    fn reading_by(&self, step: usize) -> Reading {
+        let step = self.unit(step);
         let [height, width] = self.geometry.kernel;
         let depth = self.depth.laid_out(step, self.outputs);
         if self.is_row_together() && depth.rows == height && height <= MAX_RUNS {
@@ -216,8 +229,8 @@ impl Conv2d {
         }
     }
 
-    /// Bytes of the starts, of the patches with a run of zero points, and of the sums of one block.
-    fn parts(&self) -> Option<[usize; 3]> {
+    /// Bytes of the starts, and of the patches with a run of zero points, of one block.
+    fn block_parts(&self) -> Option<[usize; 2]> {
         let block = self.block();
         let runs = match self.is_row_together() {
             true => self.geometry.kernel[0],
@@ -225,7 +238,7 @@ impl Conv2d {
         };
         let runs = runs.min(MAX_RUNS);
         let starts = block.checked_mul(runs)?.checked_mul(4)?;
-        let gathered = STEPS.map(|step| self.gathered(self.reading(self.unit(step)), block));
+        let gathered = STEPS.map(|step| self.gathered(self.reading_by(step), block));
         let gathered = gathered.into_iter().max()?;
         let whole =
             (0..2).all(|axis| self.geometry.inside(axis) == (0..self.geometry.output[axis]));
@@ -234,15 +247,12 @@ impl Conv2d {
             // besides the gathered ones, one of zero points and room for copies that run over the end
             false => self.patch.checked_mul(gathered.checked_add(2)?)?,
         };
-        let sums = match self.linear.finish {
-            Finish::IntegerToFloat(..) => block.checked_mul(self.outputs)?.checked_mul(4)?,
-            _ => 0,
-        };
-        Some([
-            plan::aligned(starts)?,
-            plan::aligned(patches)?,
-            plan::aligned(sums)?,
-        ])
+        Some([plan::aligned(starts)?, plan::aligned(patches)?])
+    }
+
+    fn starts_and_patches(&self) -> Option<usize> {
+        let [starts, patches] = self.parts;
+        starts.checked_add(patches)
     }
 
     /// Most patches of a block that are gathered: all, or those at the edges of the rows that it touches and those whose runs
@@ -267,11 +277,10 @@ impl Conv2d {
     }
 
     pub(crate) fn scratch(&self) -> Option<usize> {
-        if let Some(shape) = &self.tiles {
-            return shape.scratch();
+        match &self.tiles {
+            Some(shape) => shape.scratch(),
+            None => self.starts_and_patches(),
         }
-        let [starts, patches, sums] = self.parts()?;
-        starts.checked_add(patches)?.checked_add(sums)
     }
 
     /// The kernel of a set that runs this.
@@ -279,7 +288,7 @@ impl Conv2d {
         if self.tiles.is_some() {
             return table.kernel("qs8", "winograd", winograd::SHAPE);
         }
-        let operator = match self.reading(self.unit(table.panel.step)) {
+        let operator = match self.reading {
             Reading::Rows { .. } if self.geometry.is_pointwise() => "gemm",
             _ => "igemm",
         };
@@ -364,16 +373,14 @@ impl Conv2d {
 
     fn run_products(&self, memory: &mut Memory<'_>) -> Option<()> {
         let input = codes(memory.input(self.input)?);
-        let [starts, patches, _] = self.parts()?;
+        let [starts, patches] = self.parts;
         let (starts, rest) = memory.scratch.split_at_mut_checked(starts)?;
         let (patches, rest) = rest.split_at_mut_checked(patches)?;
         let (starts, patches) = (words_mut::<u32>(starts)?, codes_mut(patches));
         let (kernels, constants) = (memory.kernels.table(), (memory.body, memory.constants));
         let sparse = kernels.sparse.as_ref().filter(|_| self.sparse);
         let panel = sparse.map_or(kernels.panel, |_| STRIP);
-        let reading = self.reading(self.unit(panel.step));
-        let (runs, run) = reading.runs();
-        let depth = self.depth.laid_out(kernels.panel.step, self.outputs);
+        let (runs, run) = self.reading.runs();
         let filters = self.geometry.output[2];
         let block = self.block().max(1);
         let [positions, channels] = self.positions_and_channels(&memory.pieces);
@@ -381,7 +388,7 @@ impl Conv2d {
             for first in positions.clone().step_by(block) {
                 let count = block.min(positions.end - first);
                 let starts = starts.get_mut(..count * runs)?;
-                self.place(reading, input, group, first..first + count, starts, patches)?;
+                self.place(input, group, first..first + count, starts, patches)?;
                 let sources = [input, &*patches];
                 let at = (first - positions.start) * filters + group * self.outputs;
                 let integer = |panels| Gemm {
@@ -403,20 +410,9 @@ impl Conv2d {
                         }
                     }
                     Finish::IntegerToFloat(min, max) => {
-                        let gemm = integer(self.panels(
-                            kernels.panel,
-                            constants,
-                            group,
-                            channels.start,
-                        )?);
-                        let sums = words_mut::<i32>(rest)?;
-                        (kernels.gemm_i8)(&gemm, Out::Sums(sums))?;
+                        let gemm = integer(self.panels(panel, constants, group, channels.start)?);
                         let out = words_mut::<f32>(memory.output)?.get_mut(at..)?;
-                        let rows = out.chunks_mut(filters.max(1));
-                        for (out, sums) in rows.zip(chunks(sums, channels.len())?).take(count) {
-                            let multipliers = kernels.panel.multipliers(gemm.panels, depth);
-                            finish_float(sums, multipliers, (min, max), out);
-                        }
+                        (kernels.gemm_i8)(&gemm, Out::Floats((min, max), out, filters))?;
                     }
                     Finish::Float(min, max) => {
                         let first = group * self.outputs;
@@ -457,14 +453,13 @@ impl Conv2d {
     #[inline(never)]
     fn place(
         &self,
-        reading: Reading,
         input: &[i8],
         group: usize,
         positions: Range<usize>,
         starts: &mut [u32],
         patches: &mut [i8],
     ) -> Option<()> {
-        let geometry = &self.geometry;
+        let (geometry, reading) = (&self.geometry, self.reading);
         let (runs, run) = reading.runs();
         if geometry.is_pointwise() && matches!(reading, Reading::Rows { .. }) {
             let last = (positions.end - 1) * geometry.input[2];

@@ -1,8 +1,8 @@
 //! 2-D convolution of each channel with its own kernel: along each row of output positions, while
 //! the taps move together.
 
-use super::bounds::{chunks, chunks_mut};
-use super::linear::{Finish, Linear, finish_float};
+use super::bounds::chunks_mut;
+use super::linear::{Finish, Linear};
 use super::panels::Layout;
 use super::window::Geometry;
 use super::{Checked, Context, Memory, Region, Work, codes, codes_mut, words_mut};
@@ -101,14 +101,7 @@ impl DepthwiseConv2d {
 
     pub(crate) fn scratch(&self) -> Option<usize> {
         let [counts, starts] = self.starts()?;
-        let places = counts.checked_add(starts)?.checked_add(self.zeros()?)?;
-        match self.linear.finish {
-            Finish::Codes(_) | Finish::Float(..) => Some(places),
-            Finish::IntegerToFloat(..) => {
-                let sums = self.geometry.output[1].checked_mul(self.channels())?;
-                places.checked_add(sums.checked_mul(4 * self.rows())?)
-            }
-        }
+        counts.checked_add(starts)?.checked_add(self.zeros()?)
     }
 
     /// The kernel of a set that runs this.
@@ -141,8 +134,7 @@ impl DepthwiseConv2d {
         let [counts, starts] = self.starts()?;
         let (counts, rest) = memory.scratch.split_at_mut_checked(counts)?;
         let (starts, rest) = rest.split_at_mut_checked(starts)?;
-        let (zeros, sums) = rest.split_at_mut_checked(self.zeros()?)?;
-        let (zeros, sums) = (codes_mut(zeros), words_mut::<i32>(sums)?);
+        let zeros = codes_mut(rest.get_mut(..self.zeros()?)?);
         let (counts, starts) = (words_mut::<u32>(counts)?, words_mut::<u32>(starts)?);
         zeros.fill(self.zero_point);
         let kernels = memory.kernels.table();
@@ -184,11 +176,8 @@ impl DepthwiseConv2d {
                 }
                 Finish::IntegerToFloat(min, max) => {
                     let depthwise = integer(self.linear.expanded(memory.body, memory.constants)?);
-                    (kernels.depthwise_i8)(&depthwise, Out::Sums(sums))?;
                     let out = words_mut::<f32>(memory.output)?.get_mut(out)?;
-                    for (out, sums) in chunks_mut(out, channels)?.zip(chunks(sums, channels)?) {
-                        finish_float(sums, depthwise.multipliers(), (min, max), out);
-                    }
+                    (kernels.depthwise_i8)(&depthwise, Out::Floats((min, max), out, channels))?;
                 }
                 Finish::Float(min, max) => {
                     let floats = (memory.body, memory.constants);

@@ -14,7 +14,7 @@ use super::{Activation, Checked, Context, Element, Expansion, Fault, OUTSIDE, Pl
 use super::{blob, codes, codes_mut, constant_place, valid_scale, words, words_mut};
 use crate::kernels::{FloatWeights, Floats, MAX_STEP, Panel, winograd};
 use crate::plan::aligned;
-use crate::quantize::{Codes, bf16, clamp, multiplier};
+use crate::quantize::{Codes, bf16, multiplier};
 use core::ops::Range;
 use edgeprune_format::ALIGNMENT;
 use edgeprune_format::manifest::{
@@ -564,17 +564,5 @@ fn scales(cx: &Context<'_, '_>, weights: &Tensor, channels: usize) -> Checked<Sc
             }
         }
         _ => Err("weights are I8 with scales and no zero point, or F32 without"),
-    }
-}
-
-/// What follows the sums of an output position that goes on in floats: `f32(sum) * multiplier`, clamped.
-pub(crate) fn finish_float(
-    sums: &[i32],
-    multipliers: impl Iterator<Item = f32>,
-    (min, max): (f32, f32),
-    out: &mut [f32],
-) {
-    for ((out, &sum), multiplier) in out.iter_mut().zip(sums).zip(multipliers) {
-        *out = clamp(sum as f32 * multiplier, min, max);
     }
 }
