@@ -5,6 +5,7 @@
 use super::Depth;
 use super::{Gemm, MAX_COLUMNS, MAX_RUNS, Out, Panel, place};
 use crate::quantize::{Codes, clamp};
+use core::mem::MaybeUninit;
 
 /// Most rows of a tile.
 const MAX_ROWS: usize = 8;
@@ -152,6 +153,7 @@ impl<const M: usize> Rows<M> {
 /// Some rows by all panels, then the next rows: where their runs begin is found once. `Last` takes the panels that are
 /// left where there are too few for a tile of `T`.
 #[inline(always)]
+#[expect(unsafe_code, reason = "places that have been written")]
 pub(super) fn gemm_i8<T: Tile, Last: Tile<Requantize = T::Requantize>>(
     gemm: &Gemm<'_>,
     mut out: Out<'_>,
@@ -159,17 +161,19 @@ pub(super) fn gemm_i8<T: Tile, Last: Tile<Requantize = T::Requantize>>(
     let panels = gemm.check(T::PANEL)?;
     let bytes = T::PANELS * T::PANEL.bytes(gemm.depth());
     let to = Place::new::<T>(gemm, &mut out)?;
-    let mut begins = [core::ptr::null(); PLACES];
+    let mut begins = [MaybeUninit::uninit(); PLACES];
     let rows = PLACES / gemm.runs / MAX_ROWS * MAX_ROWS;
     let mut first = 0;
     while first < gemm.rows() {
         let rows = rows.min(gemm.rows() - first);
         let starts = gemm.starts.get(first * gemm.runs..)?;
         let starts = starts.get(..rows * gemm.runs)?;
+        let begins = begins.get_mut(..starts.len())?;
         for (begin, &start) in begins.iter_mut().zip(starts) {
-            *begin = place(gemm.sources, start);
+            begin.write(place(gemm.sources, start));
         }
-        let begins = begins.get(..rows * gemm.runs)?;
+        // SAFETY: there is a start for each, so all have been written.
+        let begins = unsafe { core::slice::from_raw_parts(begins.as_ptr().cast(), begins.len()) };
         for (index, panels) in panels.chunks(bytes).enumerate() {
             let column = index * T::COLUMNS;
             let keep = T::COLUMNS.min(gemm.columns - column);

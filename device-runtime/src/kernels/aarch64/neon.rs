@@ -52,6 +52,18 @@ macro_rules! products {
     }};
 }
 
+/// The products of the next step of every row, which begins at `$at`.
+macro_rules! step {
+    ($partial:ident, $begin:ident, $weights:ident, $at:expr) => {
+        $weights = $weights.add(COLUMNS * STEP);
+        let w = columns($weights);
+        for m in 0..M {
+            let x = vld1q_s8($begin[m].add($at));
+            products!("sadalp", inout, $partial[m], x, w);
+        }
+    };
+}
+
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Tile for Neon {
     const PANEL: Panel = panel::NEON;
@@ -79,12 +91,14 @@ impl Tile for Neon {
             }
             let (mut run, mut at) = (0, STEP);
             loop {
+                // of one row, the loop itself would be a sixth
+                while M == 1 && at + STEP < rows.run() {
+                    step!(partial, begin, weights, at);
+                    step!(partial, begin, weights, at + STEP);
+                    at += 2 * STEP;
+                }
                 while at < rows.run() {
-                    weights = weights.add(COLUMNS * STEP);
-                    let w = columns(weights);
-                    for m in 0..M {
-                        products!("sadalp", inout, partial[m], vld1q_s8(begin[m].add(at)), w);
-                    }
+                    step!(partial, begin, weights, at);
                     at += STEP;
                 }
                 run += 1;
