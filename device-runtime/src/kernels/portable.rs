@@ -257,16 +257,11 @@ pub(super) fn add_i8(a: &[i8], b: &[i8], operands: &BinaryCodes, out: &mut [i8])
     });
 }
 
-/// `out[i] = f(a[i], b[i])`; a `b` of one element stands for every `i`.
+/// `out[i] = f(a[i], b[i])`.
 #[inline(always)]
 pub(crate) fn each<T: Copy>(a: &[T], b: &[T], out: &mut [T], f: impl Fn(T, T) -> T) {
-    match *b {
-        [b] => out.iter_mut().zip(a).for_each(|(out, &a)| *out = f(a, b)),
-        _ => {
-            let operands = a.iter().zip(b);
-            out.iter_mut()
-                .zip(operands)
-                .for_each(|(out, (&a, &b))| *out = f(a, b));
-        }
-    }
+    let operands = a.iter().zip(b);
+    out.iter_mut()
+        .zip(operands)
+        .for_each(|(out, (&a, &b))| *out = f(a, b));
 }

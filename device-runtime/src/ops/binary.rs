@@ -12,6 +12,8 @@ use edgeprune_format::manifest::{self, BinaryKind};
 
 /// What an element costs, in products of an integer convolution.
 const COST: u64 = 32;
+/// Elements of the first operand that are computed at once with the same element of the second.
+const SAME: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Binary {
@@ -92,10 +94,9 @@ impl Binary {
                         range.round(steps as f32 * product)
                     }),
                     BinaryKind::Max | BinaryKind::Min => {
-                        let greatest = self.kind == BinaryKind::Max;
+                        let sign = self.sign();
                         self.elements(first, a, b, out, |a, b| {
-                            let (a, b) = (left(a), right(b));
-                            range.round(if (a > b) == greatest { a } else { b })
+                            range.round(greater(sign, left(a), right(b)))
                         })
                     }
                 }
@@ -107,14 +108,22 @@ impl Binary {
                     BinaryKind::Add => self.elements(first, a, b, out, |a, b| clamp(a + b, lo, hi)),
                     BinaryKind::Sub => self.elements(first, a, b, out, |a, b| clamp(a - b, lo, hi)),
                     BinaryKind::Mul => self.elements(first, a, b, out, |a, b| clamp(a * b, lo, hi)),
-                    BinaryKind::Max => {
-                        self.elements(first, a, b, out, |a, b| clamp(max(a, b), lo, hi))
-                    }
-                    BinaryKind::Min => {
-                        self.elements(first, a, b, out, |a, b| clamp(min(a, b), lo, hi))
+                    BinaryKind::Max | BinaryKind::Min => {
+                        let sign = self.sign();
+                        self.elements(first, a, b, out, |a, b| {
+                            clamp(greater(sign, a, b), lo, hi)
+                        })
                     }
                 }
             }
+        }
+    }
+
+    /// What operands are multiplied with to compare them.
+    fn sign(&self) -> f32 {
+        match self.kind {
+            BinaryKind::Min => -1.0,
+            _ => 1.0,
         }
     }
 
@@ -129,8 +138,8 @@ impl Binary {
         self.rows(first, a, b, out, &|a, b, out| each(a, b, out, &f))
     }
 
-    /// Calls `row` with rows of channels from position `first` on; the second is as long as the first, or one element.
-    fn rows<T>(
+    /// Calls `row` with slices of one length of the operands and of the output, from position `first` on.
+    fn rows<T: Copy>(
         &self,
         first: usize,
         a: &[T],
@@ -151,7 +160,16 @@ impl Binary {
             let (y, x) = row_and_column(position, width)?;
             let (y, x) = (y.min(second_height - 1), x.min(second_width - 1));
             let at = (y * second_width + x) * second_channels;
-            row(a, b.get(at..)?.get(..second_channels)?, out);
+            let b = b.get(at..)?.get(..second_channels)?;
+            match *b {
+                [b] => {
+                    let b = [b; SAME];
+                    for (out, a) in out.chunks_mut(SAME).zip(a.chunks(SAME)) {
+                        row(a, b.get(..a.len())?, out);
+                    }
+                }
+                _ => row(a, b, out),
+            }
         }
         Some(())
     }
@@ -200,10 +218,8 @@ fn arithmetic(
     }
 }
 
-fn max(a: f32, b: f32) -> f32 {
-    if a > b { a } else { b }
-}
-
-fn min(a: f32, b: f32) -> f32 {
-    if a < b { a } else { b }
+/// That of which `sign` times is greater: with -1, the lesser. The second where one is not a number.
+#[inline(always)]
+fn greater(sign: f32, a: f32, b: f32) -> f32 {
+    if sign * a > sign * b { a } else { b }
 }

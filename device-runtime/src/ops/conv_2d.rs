@@ -257,6 +257,7 @@ impl Conv2d {
 
     /// Most patches of a block that are gathered: all, or those at the edges of the rows that it touches and those whose runs
     /// would take in what follows the input.
+    #[inline(never)]
     fn gathered(&self, reading: Reading, block: usize) -> usize {
         let [_, width, _] = self.geometry.output;
         let rows = block / width.max(1) + 2;

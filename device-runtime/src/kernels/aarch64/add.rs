@@ -7,10 +7,7 @@ use core::arch::aarch64::*;
 const LANES: usize = 16;
 
 pub(super) fn add_i8(a: &[i8], b: &[i8], operands: &BinaryCodes, out: &mut [i8]) {
-    let len = a.len().min(out.len());
-    if b.len() < len {
-        return add_some(a, b, operands, out);
-    }
+    let len = a.len().min(b.len()).min(out.len());
     let (a, b, out) = (&a[..len], &b[..len], &mut out[..len]);
     let requantize = Requantize::new(operands.codes);
     let (whole, rest) = out.as_chunks_mut::<LANES>();
@@ -23,13 +20,7 @@ pub(super) fn add_i8(a: &[i8], b: &[i8], operands: &BinaryCodes, out: &mut [i8])
     for (out, (a, b)) in whole.iter_mut().zip(inputs) {
         add(a, b, operands, requantize, out);
     }
-    add_some(&a[done..], &b[done..], operands, rest);
-}
-
-/// What is no sixteen codes of each operand.
-#[inline(never)]
-fn add_some(a: &[i8], b: &[i8], operands: &BinaryCodes, out: &mut [i8]) {
-    portable::add_i8(a, b, operands, out);
+    portable::add_i8(&a[done..], &b[done..], operands, rest);
 }
 
 #[inline(always)]

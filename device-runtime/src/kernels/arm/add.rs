@@ -7,9 +7,9 @@ const LANES: usize = 8;
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 pub(super) fn add_i8(a: &[i8], b: &[i8], operands: &BinaryCodes, out: &mut [i8]) {
-    let len = a.len().min(out.len());
+    let len = a.len().min(b.len()).min(out.len());
     let done = len / LANES * LANES;
-    if b.len() < len || done == 0 {
+    if done == 0 {
         return portable::add_i8(a, b, operands, out);
     }
     let requantize = Requantize::new(operands.codes);
