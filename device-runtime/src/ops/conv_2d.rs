@@ -72,8 +72,8 @@ pub(crate) struct Conv2d {
     parts: [usize; 2],
     input: Region,
     zero_point: i8,
-    /// The extents, if the kernels compute this in tiles.
-    tiles: Option<Extents>,
+    /// Whether the kernels compute this in tiles.
+    is_tiled: bool,
     /// Whether the constants are strips without blocks of zeros.
     sparse: bool,
 }
@@ -123,7 +123,7 @@ impl Conv2d {
                 .ok_or("too many products in a sum")?,
             input: input.region,
             zero_point: input.element.zero_point(),
-            tiles,
+            is_tiled: tiles.is_some(),
             sparse: false,
             reading: Reading::Patches { run: 0 },
             parts: [0; 2],
@@ -166,7 +166,7 @@ impl Conv2d {
         let is_codes = matches!(self.linear.finish, Finish::Codes(_));
         // rows that have to be filled up are few: those of first layers
         let whole = self.depth.rows == 1 || self.depth.row.is_multiple_of(MAX_STEP);
-        let suits = is_codes && whole && self.groups == 1 && self.tiles.is_none();
+        let suits = is_codes && whole && self.groups == 1 && !self.is_tiled;
         let fits = depth <= sparse::MAX_DEPTH && self.positions() >= sparse::LEAST_POSITIONS;
         if !(suits && fits) {
             return None;
@@ -278,7 +278,7 @@ impl Conv2d {
     }
 
     pub(crate) fn scratch(&self) -> Option<usize> {
-        match &self.tiles {
+        match self.tiles() {
             Some(shape) => shape.scratch(),
             None => self.starts_and_patches(),
         }
@@ -286,7 +286,7 @@ impl Conv2d {
 
     /// The kernel of a set that runs this.
     pub(crate) fn kernel(&self, table: &Table) -> KernelName {
-        if self.tiles.is_some() {
+        if self.is_tiled {
             return table.kernel("qs8", "winograd", winograd::SHAPE);
         }
         let operator = match self.reading {
@@ -322,21 +322,26 @@ impl Conv2d {
         let [height, _, filters] = self.geometry.output;
         let inputs = self.geometry.window() * self.inputs / self.element;
         let products = (self.positions() * filters) as u64 * inputs as u64;
-        let cost = match (self.linear.finish, &self.tiles) {
-            (Finish::Float(..), _) => products.saturating_mul(FLOAT_COST),
-            (_, Some(_)) => products / 2,
-            (_, None) => products,
+        let cost = match self.linear.finish {
+            Finish::Float(..) => products.saturating_mul(FLOAT_COST),
+            _ if self.is_tiled => products / 2,
+            _ => products,
         };
-        let (pieces, grain) = match &self.tiles {
-            Some(_) => (height, winograd::TILE),
-            None if self.is_divided_by_channels() => (filters, MAX_COLUMNS),
-            None => (self.positions(), TILE),
+        let (pieces, grain) = match self.is_tiled {
+            true => (height, winograd::TILE),
+            false if self.is_divided_by_channels() => (filters, MAX_COLUMNS),
+            false => (self.positions(), TILE),
         };
         Work {
             pieces,
             grain,
             cost,
         }
+    }
+
+    /// The extents, if the kernels compute this in tiles.
+    fn tiles(&self) -> Option<Extents> {
+        self.geometry.tiles().filter(|_| self.is_tiled)
     }
 
     fn is_divided_by_channels(&self) -> bool {
@@ -352,8 +357,8 @@ impl Conv2d {
     }
 
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
-        match (self.linear.finish, &self.tiles) {
-            (Finish::Codes(codes), Some(shape)) => self.run_tiles(memory, shape, codes),
+        match (self.linear.finish, self.tiles()) {
+            (Finish::Codes(codes), Some(shape)) => self.run_tiles(memory, &shape, codes),
             _ => self.run_products(memory),
         }
     }
