@@ -136,29 +136,36 @@ pub(crate) fn scratch(depth: usize) -> Option<usize> {
     blocks.checked_mul(STRIP.step * POSITIONS + size_of::<u16>())
 }
 
-/// The blocks of a layer in dense panels, whose columns and step are multiples of a strip's.
-pub(crate) fn count(panel: Panel, panels: &[u8], depth: usize, channels: usize) -> Blocks {
-    let mut blocks = Blocks::default();
-    for (index, panel_bytes) in panels
-        .chunks_exact(panel.bytes(Depth::together(depth)))
-        .take(panel.count(channels))
-        .enumerate()
-    {
-        let columns = panel.columns.min(channels - index * panel.columns);
-        for first in (0..columns).step_by(STRIP.columns) {
-            for k in (0..depth).step_by(STRIP.step) {
-                let word = |column: usize| {
-                    panel_bytes
-                        .get(panel.code(first + column, k)..)?
-                        .first_chunk::<4>()
-                };
-                let words = (0..STRIP.columns).filter_map(word);
-                let any = words.fold(0, |any, &word| any | u32::from_ne_bytes(word));
-                blocks.add(any != 0);
-            }
+/// The blocks of a layer in dense panels, whose columns and step are multiples of a strip's. What fills panels up is zero.
+pub(crate) fn count(panel: Panel, panels: &[u8], depth: usize, channels: usize) -> Option<Blocks> {
+    let each = panels.chunks_exact(panel.bytes(Depth::together(depth)));
+    let kept = each.take(panel.count(channels)).map(|bytes| {
+        let codes = bytes.get(panel.head()..)?;
+        match panel.step {
+            4 => count_kept::<1>(codes),
+            8 => count_kept::<2>(codes),
+            _ => count_kept::<4>(codes),
+        }
+    });
+    Some(Blocks {
+        all: depth.div_ceil(STRIP.step) * channels.div_ceil(STRIP.columns),
+        kept: kept.sum::<Option<usize>>()?,
+    })
+}
+
+/// Blocks that are not all zero of a panel's codes, of which each column has so many words together.
+fn count_kept<const WORDS: usize>(codes: &[u8]) -> Option<usize>
+where
+    [u32; WORDS]: bytemuck::Pod,
+{
+    let columns: &[[[u32; WORDS]; STRIP.columns]] = bytemuck::try_cast_slice(codes).ok()?;
+    let mut kept = 0u32;
+    for [a, b, c, d] in columns {
+        for i in 0..WORDS {
+            kept += u32::from(a[i] | b[i] | c[i] | d[i] != 0);
         }
     }
-    blocks
+    Some(kept as usize)
 }
 
 /// Pushes the blocks of a strip together that are not all zero, if that makes room for their numbers. `None` for a strip that is
@@ -301,7 +308,7 @@ mod tests {
                     + panel.code(channel % columns, k);
                 panels[at] = code as u8;
             }
-            assert_eq!(count(panel, &panels, depth, channels), expected);
+            assert_eq!(count(panel, &panels, depth, channels), Some(expected));
         }
     }
 

@@ -309,11 +309,7 @@ fn tile<T: Tile, const M: usize>(
 /// The processor has the set's instructions; `panels` are [`Tile::PANELS`] panels with their heads.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-unsafe fn floats<T: Tile>(
-    sums: T::Sums,
-    panels: &[u8],
-    (min, max): (f32, f32),
-) -> [f32; MAX_TILE] {
+unsafe fn floats<T: Tile>(sums: T::Sums, panels: &[u8], (min, max): (f32, f32)) -> [f32; MAX_TILE] {
     let (mut whole, mut values) = ([0i32; MAX_TILE], [0f32; MAX_TILE]);
     let (columns, bytes) = (T::PANEL.columns, panels.len() / T::PANELS);
     // SAFETY: the caller's; the buffer has room for the columns.

@@ -110,9 +110,7 @@ impl Binary {
                     BinaryKind::Mul => self.elements(first, a, b, out, |a, b| clamp(a * b, lo, hi)),
                     BinaryKind::Max | BinaryKind::Min => {
                         let sign = self.sign();
-                        self.elements(first, a, b, out, |a, b| {
-                            clamp(greater(sign, a, b), lo, hi)
-                        })
+                        self.elements(first, a, b, out, |a, b| clamp(greater(sign, a, b), lo, hi))
                     }
                 }
             }

@@ -129,7 +129,9 @@ impl Conv2d {
             parts: [0; 2],
         };
         layer.reading = layer.reading_by(cx.layout.panel.step);
-        layer.parts = layer.block_parts().ok_or("working memory that is too large")?;
+        layer.parts = layer
+            .block_parts()
+            .ok_or("working memory that is too large")?;
         Ok(layer)
     }
 
@@ -147,7 +149,7 @@ impl Conv2d {
             return Ok(());
         };
         let blocks = sparse::count(kernels.panel, own, layer.depth, self.outputs);
-        if !layer.pays(sparse.cost, blocks) {
+        if !layer.pays(sparse.cost, blocks.ok_or("constants outside the arena")?) {
             return Ok(());
         }
         self.linear.expand(body, STRIP, own)?;
