@@ -217,9 +217,10 @@ fn place_steps<const STEP: usize>(
     k += begun.len();
     let (whole, left) = row.as_chunks::<STEP>();
     if !whole.is_empty() {
-        let places = own.get_mut(panel.code(column, k)..)?;
-        for (to, codes) in places.chunks_mut(panel.columns * STEP).zip(whole) {
-            *codes_mut(to).first_chunk_mut()? = *codes;
+        let places = codes_mut(own.get_mut(panel.code(column, k)..)?);
+        let steps = places.as_chunks_mut::<STEP>().0.iter_mut();
+        for (to, codes) in steps.step_by(panel.columns.max(1)).zip(whole) {
+            *to = *codes;
         }
     }
     copy(own, k + whole.len() * STEP, left)
