@@ -15,6 +15,9 @@ const COST: u64 = 32;
 /// Elements of the first operand that are computed at once with the same element of the second.
 const SAME: usize = 64;
 
+/// Computes a slice of the output from slices of the operands that are as long.
+type Row<'r, T> = &'r dyn Fn(&[T], &[T], &mut [T]);
+
 #[derive(Clone, Debug)]
 pub(crate) struct Binary {
     kind: BinaryKind,
@@ -143,7 +146,7 @@ impl Binary {
         a: &[T],
         b: &[T],
         out: &mut [T],
-        row: &dyn Fn(&[T], &[T], &mut [T]),
+        row: Row<'_, T>,
     ) -> Option<()> {
         let [_, width, channels] = self.shape;
         let from = first * channels;
