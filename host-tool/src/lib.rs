@@ -11,6 +11,7 @@ mod error;
 pub mod eval;
 pub mod graph;
 pub mod import;
+pub mod latency;
 pub mod pack;
 pub mod package;
 pub mod plan;

@@ -41,6 +41,7 @@ fn pack(package: usize) -> Record {
         layers: layers.collect(),
         removed_channels: 0,
         loss: None,
+        latency: None,
     })
 }
 
@@ -72,6 +73,7 @@ fn bench(package: usize, board: &str, emulated: bool) -> Record {
         macs: 1000,
         kernel: HOSTILE.into(),
         instructions: emulated.then_some(1_000),
+        ..BenchLayer::default()
     });
     Record::Bench(Bench {
         identity: identity(package),

@@ -200,6 +200,8 @@ fn record(package: &Path, board: &str, report: BenchReport) -> Bench {
         op: layer.op,
         us: layer.us,
         macs: layer.macs,
+        bytes: layer.bytes,
+        class: layer.class,
         kernel: layer.kernel,
         instructions: None,
     });

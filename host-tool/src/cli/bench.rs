@@ -2,6 +2,7 @@
 
 use super::board::BoardArg;
 use super::data::{DATA_HELP, OptionalDataArgs};
+use super::learn::learn;
 use super::output;
 use crate::Error;
 use crate::bench::{self, BenchOptions, Destination, Job, Ssh};
@@ -79,6 +80,9 @@ impl Args {
                 Ok(record) => records.push(record),
                 Err(error) => failures.push(error),
             }
+        }
+        for record in records.iter().filter(|record| record.host.is_some()) {
+            learn(record)?;
         }
         self.print(&records)?;
         if self.strict {

@@ -14,6 +14,8 @@ mod demo;
 mod doctor;
 mod eval;
 mod inspect;
+mod latency;
+mod learn;
 pub mod output;
 mod pack;
 mod report;
@@ -47,6 +49,7 @@ enum Command {
     Demo(demo::Args),
     Doctor(doctor::Args),
     Boards(boards::Args),
+    Learn(learn::Args),
 }
 
 impl Command {
@@ -64,6 +67,7 @@ impl Command {
             Self::Demo(args) => args.run(),
             Self::Doctor(args) => args.run(),
             Self::Boards(args) => args.run(),
+            Self::Learn(args) => args.run(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::board::BoardArg;
 use super::cache::CacheArgs;
 use super::data::{DATA_HELP, EvalArgs, spec_of_model};
+use super::latency::LatencyArgs;
 use super::output::{self, human_bytes, note, table};
 use super::size;
 use crate::dataset::{Dataset, InputSpec};
@@ -85,6 +86,8 @@ pub(super) struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
+    #[command(flatten)]
+    latency: LatencyArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -137,6 +140,8 @@ impl Args {
         output::write_file(&path, &packed.bytes)?;
         let mut record = record(&path, packed)?;
         record.loss = loss;
+        let description = Description::of(&path, &packed.bytes)?;
+        record.latency = self.latency.predict(&description.manifest)?;
         if self.json {
             return output::print_json(&record);
         }
@@ -251,7 +256,7 @@ fn text(record: &Pack, calibrated: &str) -> String {
     format!(
         "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
          {:.1} % of weights are not zero, {} channels removed, {calibrated}\n\
-         memory to run: {}\n{}",
+         memory to run: {}\n{}{}",
         table(&header, &rows),
         record.identity.package,
         human_bytes(record.package_bytes),
@@ -260,6 +265,13 @@ fn text(record: &Pack, calibrated: &str) -> String {
         100.0 * record.density,
         record.removed_channels,
         record.arena_words(),
+        record
+            .latency
+            .as_ref()
+            .map_or_else(String::new, |latency| format!(
+                "latency: {}\n",
+                latency.words()
+            )),
         record.loss.map_or_else(String::new, lost),
     )
 }

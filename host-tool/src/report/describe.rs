@@ -76,6 +76,7 @@ impl<'a> Description<'a> {
             layers,
             removed_channels: u64::from(self.manifest.head.removed_channels),
             loss: None,
+            latency: None,
         })
     }
 

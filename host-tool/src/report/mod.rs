@@ -208,6 +208,7 @@ pub(crate) mod tests {
             }],
             removed_channels: 3,
             loss: None,
+            latency: None,
         })
     }
 
@@ -256,6 +257,7 @@ pub(crate) mod tests {
                 macs: 5000,
                 kernel: "qs8-igemm-4x4c16-neon".into(),
                 instructions: Some(120_000),
+                ..BenchLayer::default()
             }],
             ..Bench::default()
         })

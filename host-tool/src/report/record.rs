@@ -3,6 +3,7 @@
 
 use crate::cli::output::human_bytes;
 use crate::graph::Redundant;
+use crate::latency::Prediction;
 pub use edgeprune_device::{
     Bucket, Condition, Deadline, Energy, Interval, Latency, Machine, Resident,
 };
@@ -47,6 +48,9 @@ pub struct Pack {
     /// What the package loses of the original's quality; only where `--max-drop` measured it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
+    /// How long it will take on a board; only where one is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Prediction>,
 }
 
 impl Pack {
@@ -492,7 +496,7 @@ impl Bench {
 }
 
 /// Time of one node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BenchLayer {
     /// Name of the node.
     pub name: String,
@@ -502,6 +506,12 @@ pub struct BenchLayer {
     pub us: f64,
     /// Multiply-accumulates.
     pub macs: u64,
+    /// Bytes of what it reads and writes; 0 in old records.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Layers of a class cost alike: the operator, with its window; empty in old records.
+    #[serde(default)]
+    pub class: String,
     /// The kernel that ran it.
     #[serde(default)]
     pub kernel: String,

@@ -5,6 +5,7 @@
 
 mod bench;
 mod error;
+pub mod layer;
 mod machine;
 mod memory;
 mod meter;

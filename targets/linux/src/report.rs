@@ -145,6 +145,10 @@ pub struct LayerTime {
     pub us: f64,
     /// Multiply-accumulates.
     pub macs: u64,
+    /// Bytes of what it reads and writes.
+    pub bytes: u64,
+    /// Layers of a class cost alike: the operator, with its window.
+    pub class: String,
     /// The kernel.
     pub kernel: String,
 }

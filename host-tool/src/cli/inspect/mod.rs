@@ -5,6 +5,7 @@ mod package;
 mod xz;
 
 use super::data::{DATA_HELP, read};
+use super::latency::LatencyArgs;
 use super::output;
 use crate::Error;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub(super) struct Args {
     /// stream a tensor (packages only).
     #[arg(long, conflicts_with = "verify")]
     xz: bool,
+    #[command(flatten)]
+    latency: LatencyArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -50,11 +53,15 @@ impl Args {
                 let cause = "--verify compares a model's import with the model; score a package with `edgeprune eval --against`";
                 return Err(Error::Usage(cause.into()));
             }
-            let seen = package::inspect(&self.file, &bytes, self.xz)?;
+            let seen = package::inspect(&self.file, &bytes, self.xz, &self.latency)?;
             return self.print(&seen, package::text);
         }
         if self.xz {
             let cause = "--xz compares a package's coding with xz's, and this is no package: make one with `edgeprune pack`";
+            return Err(Error::Usage(format!("{}: {cause}", self.file.display())));
+        }
+        if self.latency.is_asked() {
+            let cause = "--board predicts a package's latency, and this is no package: make one with `edgeprune pack`";
             return Err(Error::Usage(format!("{}: {cause}", self.file.display())));
         }
         drop(bytes);

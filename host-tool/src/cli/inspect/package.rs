@@ -2,6 +2,7 @@
 
 use super::xz::Comparison;
 use crate::Error;
+use crate::cli::latency::LatencyArgs;
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::InputSpec;
 use crate::eval::Opened;
@@ -49,14 +50,21 @@ struct NodeRow {
 }
 
 /// `xz`: also compress every entropy-coded tensor with xz.
-pub(super) fn inspect(path: &Path, bytes: &[u8], xz: bool) -> Result<Inspected, Error> {
+pub(super) fn inspect(
+    path: &Path,
+    bytes: &[u8],
+    xz: bool,
+    latency: &LatencyArgs,
+) -> Result<Inspected, Error> {
     let opened = Opened::new(path, bytes)?;
     let description = Description::of(path, bytes)?;
     let head = &description.manifest.head;
     let spec = description.input_spec()?;
     let nodes = nodes(&description);
+    let mut pack = description.pack()?;
+    pack.latency = latency.predict(&description.manifest)?;
     Ok(Inspected {
-        pack: description.pack()?,
+        pack,
         tool: head.tool.to_owned(),
         calibration_samples: match head.calibration {
             Calibration::Synthetic => None,
@@ -174,6 +182,9 @@ pub(super) fn text(seen: &Inspected) -> String {
     );
     text += &format!("  arena       {}\n", pack.arena_words());
     text += &format!("  MACs        {}\n", human_count(seen.macs));
+    if let Some(latency) = &pack.latency {
+        text += &format!("  latency     {}\n", latency.words());
+    }
     text += &format!(
         "  weights     {:.1} % non-zero, {} channels removed\n",
         100.0 * pack.density,
