@@ -11,7 +11,6 @@ use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::aarch64::*;
 use core::arch::asm;
-use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Eight products added to each of four sums by one instruction (`smmla`): two rows by two columns.
 pub(super) struct MatrixProduct;
@@ -35,16 +34,27 @@ macro_rules! smmla {
     };
 }
 
-/// The products of one step: the two rows of each `$x` with the next codes of every pair of columns.
+/// The products of one step: the next codes of the two rows of each `$x` with those of every pair of columns.
 macro_rules! step {
-    ($sums:ident, $x:ident, $weights:ident) => {
-        for pair in 0..PAIRS {
-            let w = vld1q_s8($weights.add(pair * 2 * STEP));
-            for m in 0..M.div_ceil(2) {
-                smmla!($sums[m][pair], $x[m], w);
+    ($sums:ident, $begin:ident, $weights:ident) => {
+        let mut x = [vdupq_n_s8(0); M];
+        for m in 0..M.div_ceil(2) {
+            let next = (2 * m + 1).min(M - 1);
+            let a = vcombine_s8(vld1_s8($begin[2 * m]), vdup_n_s8(0));
+            let both = vld1q_lane_s64::<1>($begin[next].cast(), vreinterpretq_s64_s8(a));
+            x[m] = vreinterpretq_s8_s64(both);
+        }
+        for m in 0..M {
+            $begin[m] = $begin[m].add(STEP);
+        }
+        for half in 0..2 {
+            let w = next_64!($weights);
+            for (pair, w) in w.into_iter().enumerate() {
+                for m in 0..M.div_ceil(2) {
+                    smmla!($sums[m][4 * half + pair], x[m], w);
+                }
             }
         }
-        $weights = $weights.add(COLUMNS * STEP);
     };
 }
 
@@ -74,32 +84,10 @@ impl Tile for MatrixProduct {
                 }
             }
             let mut weights = panel.add(Self::PANEL.head()).cast::<i8>();
-            let whole = rows.run() & !15;
             for run in 0..rows.runs() {
-                let begin = rows.begin(run);
-                let (mut x, mut y) = ([vdupq_n_s8(0); M], [vdupq_n_s8(0); M]);
-                let mut at = 0;
-                while at < whole {
-                    for m in 0..M.div_ceil(2) {
-                        let next = begin[(2 * m + 1).min(M - 1)];
-                        let a = vreinterpretq_s64_s8(vld1q_s8(begin[2 * m].add(at)));
-                        let b = vreinterpretq_s64_s8(vld1q_s8(next.add(at)));
-                        x[m] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
-                        y[m] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
-                    }
-                    step!(squares, x, weights);
-                    // no registers are left for codes that would be loaded ahead
-                    compiler_fence(Ordering::SeqCst);
-                    step!(squares, y, weights);
-                    at += 2 * STEP;
-                }
-                if at < rows.run() {
-                    for m in 0..M.div_ceil(2) {
-                        let next = begin[(2 * m + 1).min(M - 1)];
-                        let (a, b) = (vld1_s8(begin[2 * m].add(at)), vld1_s8(next.add(at)));
-                        x[m] = vcombine_s8(a, b);
-                    }
-                    step!(squares, x, weights);
+                let mut begin = rows.begin(run);
+                for _ in 0..rows.run() / STEP {
+                    step!(squares, begin, weights);
                 }
             }
             let mut sums = [[vdupq_n_s32(0); 4]; M];
