@@ -77,11 +77,11 @@ pub(super) trait Tile {
         }
     }
 
-    /// Writes [`Self::COLUMNS`] of a row.
+    /// Writes [`Self::COLUMNS`] of row number `row`.
     ///
     /// # Safety
     /// The processor has the set's instructions; `out` has room for the columns.
-    unsafe fn store(sums: Self::Sums, out: *mut i32);
+    unsafe fn store<const M: usize>(sums: &[Self::Sums; M], row: usize, out: *mut i32);
 }
 
 /// `M` rows of a product.
@@ -289,8 +289,8 @@ fn tile<T: Tile, const M: usize>(
                 T::some_codes(sums, panel, requantize, to.out.cast(), to.stride, keep);
             }
             Kind::Floats(bounds) => {
-                for (m, sums) in sums.into_iter().enumerate() {
-                    let values = floats::<T>(sums, panels, bounds);
+                for m in 0..M {
+                    let values = floats::<T, M>(&sums, m, panels, bounds);
                     let out: *mut f32 = to.at(m, 0).out.cast();
                     match keep == T::COLUMNS {
                         true => out.copy_from_nonoverlapping(values.as_ptr(), T::COLUMNS),
@@ -309,11 +309,16 @@ fn tile<T: Tile, const M: usize>(
 /// The processor has the set's instructions; `panels` are [`Tile::PANELS`] panels with their heads.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-unsafe fn floats<T: Tile>(sums: T::Sums, panels: &[u8], (min, max): (f32, f32)) -> [f32; MAX_TILE] {
+unsafe fn floats<T: Tile, const M: usize>(
+    sums: &[T::Sums; M],
+    row: usize,
+    panels: &[u8],
+    (min, max): (f32, f32),
+) -> [f32; MAX_TILE] {
     let (mut whole, mut values) = ([0i32; MAX_TILE], [0f32; MAX_TILE]);
     let (columns, bytes) = (T::PANEL.columns, panels.len() / T::PANELS);
     // SAFETY: the caller's; the buffer has room for the columns.
-    unsafe { T::store(sums, whole.as_mut_ptr()) };
+    unsafe { T::store(sums, row, whole.as_mut_ptr()) };
     for i in 0..T::COLUMNS {
         let at = i / columns * bytes + 4 * (columns + i % columns);
         // SAFETY: multipliers follow as many biases in the head of each panel.

@@ -124,11 +124,11 @@ impl Tile for DotProduct {
     }
 
     #[inline(always)]
-    unsafe fn store(sums: [int32x4_t; 2], out: *mut i32) {
+    unsafe fn store<const M: usize>(sums: &[[int32x4_t; 2]; M], row: usize, out: *mut i32) {
         // SAFETY: `out` has room for COLUMNS sums.
         unsafe {
-            vst1q_s32(out, sums[0]);
-            vst1q_s32(out.add(4), sums[1]);
+            vst1q_s32(out, sums[row][0]);
+            vst1q_s32(out.add(4), sums[row][1]);
         }
     }
 }

@@ -51,7 +51,7 @@ macro_rules! step {
             let w = next_64!($weights);
             for (pair, w) in w.into_iter().enumerate() {
                 for m in 0..M.div_ceil(2) {
-                    smmla!($sums[m][4 * half + pair], x[m], w);
+                    smmla!($sums[2 * m][4 * half + pair], x[m], w);
                 }
             }
         }
@@ -62,7 +62,8 @@ macro_rules! step {
 impl Tile for MatrixProduct {
     const PANEL: Panel = panel::I8MM;
     const ROWS: usize = 6;
-    type Sums = [int32x4_t; 4];
+    /// Two rows by each pair of columns, with the first of the two rows.
+    type Sums = [int32x4_t; PAIRS];
     type Requantize = Requantize;
 
     #[inline(always)]
@@ -71,7 +72,7 @@ impl Tile for MatrixProduct {
     }
 
     #[inline(always)]
-    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [[int32x4_t; 4]; M] {
+    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [[int32x4_t; PAIRS]; M] {
         // SAFETY: the caller's panel has a head and, for each step of each run, COLUMNS x STEP codes; a run is
         // a whole number of steps, and its rows are readable. The caller has seen to the extension.
         unsafe {
@@ -79,7 +80,7 @@ impl Tile for MatrixProduct {
             let mut squares = [[vdupq_n_s32(0); PAIRS]; M];
             for pair in 0..PAIRS {
                 let both = vreinterpretq_s32_s64(vld1q_dup_s64(bias.add(pair)));
-                for m in 0..M.div_ceil(2) {
+                for m in (0..M).step_by(2) {
                     squares[m][pair] = both;
                 }
             }
@@ -90,26 +91,13 @@ impl Tile for MatrixProduct {
                     step!(squares, begin, weights);
                 }
             }
-            let mut sums = [[vdupq_n_s32(0); 4]; M];
-            for m in 0..M {
-                let squares = squares[m / 2].map(|square| vreinterpretq_s64_s32(square));
-                for part in 0..4 {
-                    let (a, b) = (squares[2 * part], squares[2 * part + 1]);
-                    let both = if m % 2 == 0 {
-                        vzip1q_s64(a, b)
-                    } else {
-                        vzip2q_s64(a, b)
-                    };
-                    sums[m][part] = vreinterpretq_s32_s64(both);
-                }
-            }
-            sums
+            squares
         }
     }
 
     #[inline(always)]
     unsafe fn codes<const M: usize>(
-        sums: [[int32x4_t; 4]; M],
+        squares: [[int32x4_t; PAIRS]; M],
         panel: *const u8,
         requantize: Requantize,
         out: *mut i8,
@@ -117,21 +105,34 @@ impl Tile for MatrixProduct {
     ) {
         // SAFETY: the caller's panel has a head; `out` has room for COLUMNS codes of M rows.
         unsafe {
-            let multipliers = panel.add(4 * COLUMNS).cast::<f32>();
-            let multipliers = [0, 4, 8, 12].map(|lane| vld1q_f32(multipliers.add(lane)));
-            for m in 0..M {
-                let codes = requantize.codes(sums[m], multipliers);
-                vst1q_s8(out.add(m * stride), codes);
+            let multipliers = panel.add(4 * COLUMNS).cast::<f64>();
+            let [low, high] = [0, 4].map(|first| {
+                let pairs = [0, 1, 2, 3].map(|pair| first + pair);
+                pairs.map(|pair| vreinterpretq_f32_f64(vld1q_dup_f64(multipliers.add(pair))))
+            });
+            for m in (0..M).step_by(2) {
+                let [a, b, c, d, e, f, g, h] = squares[m];
+                let low = vreinterpretq_s16_s8(requantize.codes([a, b, c, d], low));
+                let high = vreinterpretq_s16_s8(requantize.codes([e, f, g, h], high));
+                let row = out.add(m * stride);
+                vst1q_s16(row.cast(), vuzp1q_s16(low, high));
+                if m + 1 < M {
+                    vst1q_s16(row.add(stride).cast(), vuzp2q_s16(low, high));
+                }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn store(sums: [int32x4_t; 4], out: *mut i32) {
+    unsafe fn store<const M: usize>(squares: &[[int32x4_t; PAIRS]; M], row: usize, out: *mut i32) {
         // SAFETY: `out` has room for COLUMNS sums.
         unsafe {
-            for part in 0..4 {
-                vst1q_s32(out.add(4 * part), sums[part]);
+            for (pair, &square) in squares[row & !1].iter().enumerate() {
+                let half = match row & 1 {
+                    0 => vget_low_s32(square),
+                    _ => vget_high_s32(square),
+                };
+                vst1_s32(out.add(2 * pair), half);
             }
         }
     }

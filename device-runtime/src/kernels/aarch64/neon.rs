@@ -146,9 +146,9 @@ impl Tile for Neon {
     }
 
     #[inline(always)]
-    unsafe fn store(sums: int32x4_t, out: *mut i32) {
+    unsafe fn store<const M: usize>(sums: &[int32x4_t; M], row: usize, out: *mut i32) {
         // SAFETY: `out` has room for COLUMNS sums.
-        unsafe { vst1q_s32(out, sums) }
+        unsafe { vst1q_s32(out, sums[row]) }
     }
 }
 

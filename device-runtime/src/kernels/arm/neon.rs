@@ -91,9 +91,9 @@ impl Tile for Neon {
     }
 
     #[inline(always)]
-    unsafe fn store(sums: Self::Sums, out: *mut i32) {
+    unsafe fn store<const M: usize>(sums: &[Self::Sums; M], row: usize, out: *mut i32) {
         // SAFETY: `out` has room for COLUMNS sums.
-        unsafe { out.cast::<Self::Sums>().write_unaligned(sums) }
+        unsafe { out.cast::<Self::Sums>().write_unaligned(sums[row]) }
     }
 }
 

@@ -92,9 +92,9 @@ impl Tile for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store(sums: __m128i, out: *mut i32) {
+    unsafe fn store<const M: usize>(sums: &[__m128i; M], row: usize, out: *mut i32) {
         // SAFETY: `out` has room for COLUMNS sums.
-        unsafe { _mm_storeu_si128(out.cast(), sums) }
+        unsafe { _mm_storeu_si128(out.cast(), sums[row]) }
     }
 }
 

@@ -101,11 +101,11 @@ impl Tile for TwoPanels {
     }
 
     #[inline(always)]
-    unsafe fn store(sums: Pair, out: *mut i32) {
+    unsafe fn store<const M: usize>(sums: &[Pair; M], row: usize, out: *mut i32) {
         // SAFETY: `out` has room for two panels' sums.
         unsafe {
-            _mm512_storeu_si512(out.cast(), sums.sums[0]);
-            _mm512_storeu_si512(out.add(COLUMNS).cast(), sums.sums[1]);
+            _mm512_storeu_si512(out.cast(), sums[row].sums[0]);
+            _mm512_storeu_si512(out.add(COLUMNS).cast(), sums[row].sums[1]);
         }
     }
 }
@@ -180,9 +180,9 @@ impl Tile for OnePanel {
     }
 
     #[inline(always)]
-    unsafe fn store(sums: __m512i, out: *mut i32) {
+    unsafe fn store<const M: usize>(sums: &[__m512i; M], row: usize, out: *mut i32) {
         // SAFETY: `out` has room for COLUMNS sums.
-        unsafe { _mm512_storeu_si512(out.cast(), sums) }
+        unsafe { _mm512_storeu_si512(out.cast(), sums[row]) }
     }
 }
 
