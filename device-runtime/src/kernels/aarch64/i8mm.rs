@@ -1,10 +1,5 @@
 //! Integer products by the matrix multiplication extension.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "counted loops over registers, which the compiler unrolls"
-)]
-
 use super::requantize::Requantize;
 use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
@@ -39,10 +34,14 @@ macro_rules! step {
     ($sums:ident, $begin:ident, $weights:ident) => {
         let mut x = [vdupq_n_s8(0); M];
         for m in 0..M.div_ceil(2) {
-            let next = (2 * m + 1).min(M - 1);
-            let a = vcombine_s8(vld1_s8($begin[2 * m]), vdup_n_s8(0));
-            let both = vld1q_lane_s64::<1>($begin[next].cast(), vreinterpretq_s64_s8(a));
-            x[m] = vreinterpretq_s8_s64(both);
+            let row = vcombine_s8(vld1_s8($begin[2 * m]), vdup_n_s8(0));
+            x[m] = match $begin.get(2 * m + 1) {
+                Some(next) => {
+                    let row = vreinterpretq_s64_s8(row);
+                    vreinterpretq_s8_s64(vld1q_lane_s64::<1>(next.cast(), row))
+                }
+                None => row,
+            };
         }
         for m in 0..M {
             $begin[m] = $begin[m].add(STEP);
@@ -56,6 +55,29 @@ macro_rules! step {
             }
         }
     };
+}
+
+/// What a panel's head says of each pair of columns, twice.
+///
+/// # Safety
+/// `from` is readable for four bytes of each column.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+unsafe fn pairs(from: *const u8) -> [int64x2_t; PAIRS] {
+    // SAFETY: the caller's.
+    unsafe {
+        let [a, b, c, d] = [0, 2, 4, 6].map(|pair| vld1q_s64(from.cast::<i64>().add(pair)));
+        [
+            vdupq_laneq_s64::<0>(a),
+            vdupq_laneq_s64::<1>(a),
+            vdupq_laneq_s64::<0>(b),
+            vdupq_laneq_s64::<1>(b),
+            vdupq_laneq_s64::<0>(c),
+            vdupq_laneq_s64::<1>(c),
+            vdupq_laneq_s64::<0>(d),
+            vdupq_laneq_s64::<1>(d),
+        ]
+    }
 }
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
@@ -76,14 +98,8 @@ impl Tile for MatrixProduct {
         // SAFETY: the caller's panel has a head and, for each step of each run, COLUMNS x STEP codes; a run is
         // a whole number of steps, and its rows are readable. The caller has seen to the extension.
         unsafe {
-            let bias: *const i64 = panel.cast();
-            let mut squares = [[vdupq_n_s32(0); PAIRS]; M];
-            for pair in 0..PAIRS {
-                let both = vreinterpretq_s32_s64(vld1q_dup_s64(bias.add(pair)));
-                for m in (0..M).step_by(2) {
-                    squares[m][pair] = both;
-                }
-            }
+            let biases = pairs(panel).map(|pair| vreinterpretq_s32_s64(pair));
+            let mut squares = [biases; M];
             let mut weights = panel.add(Self::PANEL.head()).cast::<i8>();
             for run in 0..rows.runs() {
                 let mut begin = rows.begin(run);
@@ -105,15 +121,12 @@ impl Tile for MatrixProduct {
     ) {
         // SAFETY: the caller's panel has a head; `out` has room for COLUMNS codes of M rows.
         unsafe {
-            let multipliers = panel.add(4 * COLUMNS).cast::<f64>();
-            let [low, high] = [0, 4].map(|first| {
-                let pairs = [0, 1, 2, 3].map(|pair| first + pair);
-                pairs.map(|pair| vreinterpretq_f32_f64(vld1q_dup_f64(multipliers.add(pair))))
-            });
+            let multipliers = pairs(panel.add(4 * COLUMNS)).map(|pair| vreinterpretq_f32_s64(pair));
+            let [p, q, r, s, t, u, v, w] = multipliers;
             for m in (0..M).step_by(2) {
                 let [a, b, c, d, e, f, g, h] = squares[m];
-                let low = vreinterpretq_s16_s8(requantize.codes([a, b, c, d], low));
-                let high = vreinterpretq_s16_s8(requantize.codes([e, f, g, h], high));
+                let low = vreinterpretq_s16_s8(requantize.codes([a, b, c, d], [p, q, r, s]));
+                let high = vreinterpretq_s16_s8(requantize.codes([e, f, g, h], [t, u, v, w]));
                 let row = out.add(m * stride);
                 vst1q_s16(row.cast(), vuzp1q_s16(low, high));
                 if m + 1 < M {
