@@ -93,6 +93,27 @@ impl Layer {
         }
     }
 
+    /// A layer with neighbouring windows of 3 x 3, for which sets may have a kernel of its own, or one that such a kernel does
+    /// not take.
+    fn same_three_by_three(random: &mut Random) -> Self {
+        let width = random.one_of(&[7, 8, 16, 72]);
+        let input = [random.size(1, 4), width, random.one_of(&[8, 16, 32])];
+        let filters = random.one_of(&[8, 12, 24]);
+        Self {
+            input,
+            output: [input[0], input[1], filters],
+            window: Window {
+                kernel: [3, 3],
+                stride: [1, 1],
+                dilation: [1, 1],
+                pad: [1, 1],
+            },
+            groups: 1,
+            depthwise: false,
+            activation: random.one_of(&[Activation::None, Activation::Relu]),
+        }
+    }
+
     /// A layer whose window's rows are no whole number of any kernel's steps.
     fn first(random: &mut Random) -> Self {
         let kernel = [random.size(1, 4), random.size(1, 7)];
@@ -482,6 +503,15 @@ fn depthwise_convolutions_by_a_3x3_window_agree_with_the_oracle() {
     for seed in 0..400 {
         let random = &mut Random::new(seed);
         let layer = Layer::three_by_three(random);
+        integer_layer(random, seed, &layer, false, 100);
+    }
+}
+
+#[test]
+fn convolutions_of_neighbouring_windows_agree_with_the_oracle() {
+    for seed in 0..100 {
+        let random = &mut Random::new(seed);
+        let layer = Layer::same_three_by_three(random);
         integer_layer(random, seed, &layer, false, 100);
     }
 }

@@ -22,6 +22,7 @@ macro_rules! kernel_of {
 mod aarch64;
 #[cfg(all(feature = "std", target_os = "linux", target_arch = "arm"))]
 mod arm;
+pub(crate) mod convolution;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
 mod depthwise;
 #[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
@@ -45,6 +46,7 @@ pub(crate) mod winograd;
 mod x86_64;
 
 use crate::quantize::{Codes, clamp};
+use convolution::Convolve;
 use core::fmt;
 use core::ops::Range;
 pub use name::KernelName;
@@ -170,6 +172,8 @@ pub(crate) struct Table {
     pub(crate) depthwise_3x3: Option<fn(&Depthwise3x3<'_>, Codes, &mut [i8]) -> Option<()>>,
     /// Integer convolution with a window of 3 x 3, where it is faster by tiles than `gemm_i8`.
     pub(crate) winograd_i8: Option<fn(&Convolution<'_>, Scratch<'_>, &mut [i8]) -> Option<()>>,
+    /// The same, where neighbouring windows share their inputs, if the set has a faster way and [`convolution::suits`].
+    pub(crate) convolution_3x3: Option<Convolve>,
     /// Rows that `gemm_f32` computes at once.
     pub(crate) rows_f32: usize,
     /// Float matrix product, with what follows the sum; from an output position to the next it is as many floats as given.

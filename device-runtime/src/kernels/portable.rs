@@ -17,6 +17,7 @@ pub(super) static TABLE: Table = Table {
     depthwise_i8: kernel_of!("depthwise_conv_2d", depthwise_i8, depthwise, out),
     depthwise_3x3: None,
     winograd_i8: None,
+    convolution_3x3: None,
     rows_f32: 1,
     gemm_f32: kernel_of!("float_layers", gemm_f32, gemm, out, stride),
     depthwise_f32: kernel_of!("float_layers", depthwise_f32, depthwise, out),

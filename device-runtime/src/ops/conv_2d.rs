@@ -8,6 +8,7 @@ use super::window::Geometry;
 use super::{
     Checked, Context, Element, Expansion, Memory, Region, Work, codes, codes_mut, words_mut,
 };
+use crate::kernels::convolution::{self, Convolution3x3, Convolve};
 use crate::kernels::sparse::{self, STRIP, SparseLayer};
 use crate::kernels::winograd::{self, Convolution, Extents, Scratch};
 use crate::kernels::{
@@ -291,6 +292,9 @@ impl Conv2d {
         if self.is_tiled {
             return table.kernel("qs8", "winograd", winograd::SHAPE);
         }
+        if self.convolution_3x3(table).is_some() {
+            return table.kernel("qs8", "conv3x3", table.tile());
+        }
         let operator = match self.reading {
             Reading::Rows { .. } if self.geometry.is_pointwise() => "gemm",
             _ => "igemm",
@@ -319,7 +323,8 @@ impl Conv2d {
         }
     }
 
-    /// Pieces are output positions, the channels of the only one, or rows where the kernels compute tiles.
+    /// Pieces are output positions, in whole rows where kernels may share their inputs, the channels of the only one, or rows where
+    /// the kernels compute tiles.
     pub(crate) fn work(&self) -> Work {
         let [height, _, filters] = self.geometry.output;
         let inputs = self.geometry.window() * self.inputs / self.element;
@@ -332,6 +337,7 @@ impl Conv2d {
         let (pieces, grain) = match self.is_tiled {
             true => (height, winograd::TILE),
             false if self.is_divided_by_channels() => (filters, MAX_COLUMNS),
+            false if self.shares_windows() => (self.positions(), self.geometry.output[1]),
             false => (self.positions(), TILE),
         };
         Work {
@@ -344,6 +350,13 @@ impl Conv2d {
     /// The extents, if the kernels compute this in tiles.
     fn tiles(&self) -> Option<Extents> {
         self.geometry.tiles().filter(|_| self.is_tiled)
+    }
+
+    /// Whether this has the shape for kernels that share the inputs of neighbouring windows.
+    fn shares_windows(&self) -> bool {
+        let [_, width, filters] = self.geometry.output;
+        let suits = convolution::suits(width, self.inputs, filters);
+        suits && self.groups == 1 && self.geometry.is_same_3x3()
     }
 
     fn is_divided_by_channels(&self) -> bool {
@@ -361,8 +374,37 @@ impl Conv2d {
     pub(crate) fn run(&self, memory: &mut Memory<'_>) -> Option<()> {
         match (self.linear.finish, self.tiles()) {
             (Finish::Codes(codes), Some(shape)) => self.run_tiles(memory, &shape, codes),
+            (Finish::Codes(codes), None) => match self.convolution_3x3(memory.kernels.table()) {
+                Some(convolve) => self.run_rows(memory, codes, convolve),
+                None => self.run_products(memory),
+            },
             _ => self.run_products(memory),
         }
+    }
+
+    /// The kernel of a set that shares the inputs of neighbouring windows, if this is a layer for it.
+    fn convolution_3x3(&self, table: &Table) -> Option<Convolve> {
+        let suits = !self.sparse && matches!(self.linear.finish, Finish::Codes(_));
+        let kernel = table.convolution_3x3;
+        kernel.filter(|_| suits && self.shares_windows())
+    }
+
+    fn run_rows(&self, memory: &mut Memory<'_>, output: Codes, convolve: Convolve) -> Option<()> {
+        let [height, width, filters] = self.geometry.output;
+        let input = codes(memory.input(self.input)?);
+        let zeros = codes_mut(memory.scratch.get_mut(..self.inputs)?);
+        zeros.fill(self.zero_point);
+        let pieces = &memory.pieces;
+        let convolution = Convolution3x3 {
+            input,
+            zeros,
+            size: [height, width],
+            channels: self.inputs,
+            filters,
+            rows: pieces.start.checked_div(width)?..pieces.end.checked_div(width)?,
+            panels: self.linear.expanded(memory.body, memory.constants)?,
+        };
+        convolve(&convolution, output, codes_mut(memory.output))
     }
 
     fn run_tiles(&self, memory: &mut Memory<'_>, shape: &Extents, output: Codes) -> Option<()> {

@@ -144,6 +144,11 @@ impl Geometry {
         })
     }
 
+    /// Whether the window is 3 x 3 elements that lie together, steps by one and is padded for an output as large as the input.
+    pub(crate) fn is_same_3x3(&self) -> bool {
+        self.tiles().is_some() && self.pad == [1, 1] && self.input[..2] == self.output[..2]
+    }
+
     /// Whether the window is one element that steps by one: rows of the input are patches.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1]

@@ -24,7 +24,7 @@ macro_rules! sdot {
 
 /// The next 64 codes from `$at` on, which moves past them: by one instruction, where the intrinsic, `vld1q_s8_x4`, is four loads.
 macro_rules! next_64 {
-    ($at:ident) => {{
+    ($at:expr) => {{
         let (a, b, c, d): (int8x16_t, int8x16_t, int8x16_t, int8x16_t);
         core::arch::asm!(
             "ld1 {{v28.16b-v31.16b}}, [{at}], #64",
@@ -41,6 +41,7 @@ macro_rules! next_64 {
 
 mod add;
 mod columns;
+mod convolution;
 mod depthwise;
 mod dotprod;
 mod float;
@@ -100,6 +101,13 @@ static DOTPROD: Table = Table {
         out
     )),
     winograd_i8: None,
+    convolution_3x3: Some(kernel_of!(
+        "conv_2d",
+        convolution::convolve,
+        convolution,
+        codes,
+        out
+    )),
     sparse: Some(Sparse {
         cost: DOTPROD_COST,
         gemm_i8: kernel_of!(
@@ -119,6 +127,7 @@ static I8MM: Table = Table {
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
     rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,
     gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct, i8mm::MatrixProduct>(gemm, out),
+    convolution_3x3: None,
     sparse: Some(Sparse {
         cost: I8MM_COST,
         gemm_i8: kernel_of!(

@@ -74,6 +74,7 @@ macro_rules! set {
                 depthwise_i8,
                 depthwise_3x3: None,
                 winograd_i8: None,
+                convolution_3x3: None,
                 rows_f32: if $panel == 1 { 8 } else { 4 },
                 gemm_f32,
                 depthwise_f32,
