@@ -3,7 +3,7 @@
 
 use core::slice::{ChunksExact, ChunksExactMut};
 
-/// Elements that [`copy_over`] copies at once.
+/// Elements that [`copy_over`] and [`fill_over`] write at once.
 const OVER: usize = 32;
 
 /// Chunks of `len` elements.
@@ -45,6 +45,16 @@ pub(crate) fn copy_over<T: Copy>(to: &mut [T], from: &[T], len: usize) -> Option
         }
         _ => copy(to.get_mut(..len)?, from.get(..len)?),
     }
+}
+
+/// Fills `len` elements, and up to [`OVER`] where the slice has them.
+#[inline(always)]
+pub(crate) fn fill_over<T: Copy>(to: &mut [T], value: T, len: usize) -> Option<()> {
+    match to.first_chunk_mut::<OVER>() {
+        Some(to) if len <= OVER => *to = [value; OVER],
+        _ => to.get_mut(..len)?.fill(value),
+    }
+    Some(())
 }
 
 /// Row and column of a position.

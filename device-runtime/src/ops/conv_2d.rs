@@ -1,7 +1,7 @@
 //! 2-D convolution: a matrix product of the weights with what lies under the window at each output position, which
 //! is read in place, but at the edges. Inputs are counted in bytes, so that one finds the places of codes and of floats.
 
-use super::bounds::{chunks_mut, copy, copy_over, row_and_column};
+use super::bounds::{chunks_mut, copy, copy_over, fill_over, row_and_column};
 use super::linear::{Finish, Linear};
 use super::panels::Layout;
 use super::window::Geometry;
@@ -661,8 +661,7 @@ impl Conv2d {
         let [_, width, channels] = geometry.input;
         let taps = geometry.kernel[1];
         let Some(y) = geometry.coordinate(0, origin[0], row) else {
-            to.get_mut(..taps * self.inputs)?.fill(self.zero_point);
-            return Some(());
+            return fill_over(to, self.zero_point, taps * self.inputs);
         };
         // Where taps and channels are both contiguous in the input, those inside are one copy.
         let inside = geometry.taps(1, origin[1]);
@@ -672,9 +671,14 @@ impl Conv2d {
                 .checked_add_unsigned(inside.start)?
                 .cast_unsigned();
             let from = input.get((y * width + column) * channels..)?;
-            to.get_mut(..before)?.fill(self.zero_point);
+            let row = taps * self.inputs;
+            if before > 0 {
+                fill_over(to, self.zero_point, before)?;
+            }
             copy_over(to.get_mut(before..)?, from, end - before)?;
-            to.get_mut(end..taps * self.inputs)?.fill(self.zero_point);
+            if end < row {
+                fill_over(to.get_mut(end..)?, self.zero_point, row - end)?;
+            }
             return Some(());
         }
         for (column, to) in chunks_mut(to, self.inputs)?.enumerate().take(taps) {
