@@ -602,23 +602,32 @@ impl Conv2d {
         taps: impl ExactSizeIterator<Item = [usize; 2]>,
         starts: &mut [u32],
     ) {
-        let geometry = &self.geometry;
-        let channels = geometry.input[2];
         let runs = taps.len().max(1);
-        for (index, tap) in taps.enumerate() {
-            let (mut start, step) = match geometry.pixel(origin, tap) {
-                Some(pixel) => (
-                    (pixel * channels + group * self.inputs) as u32,
-                    (geometry.stride[1] * channels) as u32,
-                ),
-                None => (GATHERED, 0),
-            };
+        let mut taps = taps.map(|tap| self.start_and_step(group, origin, tap));
+        if runs == 3
+            && let (Some(a), Some(b), Some(c)) = (taps.next(), taps.next(), taps.next())
+        {
+            return place_three([a, b, c], starts);
+        }
+        for (index, (mut start, step)) in taps.enumerate() {
             let mut at = index;
             while let Some(place) = starts.get_mut(at) {
                 *place = start;
                 start = start.wrapping_add(step);
                 at += runs;
             }
+        }
+    }
+
+    /// Where a tap begins at an output position, and how far it moves to the next in the row.
+    fn start_and_step(&self, group: usize, origin: [isize; 2], tap: [usize; 2]) -> (u32, u32) {
+        let channels = self.geometry.input[2];
+        match self.geometry.pixel(origin, tap) {
+            Some(pixel) => (
+                (pixel * channels + group * self.inputs) as u32,
+                (self.geometry.stride[1] * channels) as u32,
+            ),
+            None => (GATHERED, 0),
         }
     }
 
@@ -702,6 +711,17 @@ impl Conv2d {
             pad: [0, 0],
         };
         Self::prepare(cx, linear, window, 1)
+    }
+}
+
+/// Where three taps begin at output positions in a row: from one to the next in one step for all, the most common window.
+fn place_three(taps: [(u32, u32); 3], starts: &mut [u32]) {
+    let [(mut a, a_step), (mut b, b_step), (mut c, c_step)] = taps;
+    for starts in starts.as_chunks_mut().0 {
+        *starts = [a, b, c];
+        a = a.wrapping_add(a_step);
+        b = b.wrapping_add(b_step);
+        c = c.wrapping_add(c_step);
     }
 }
 
