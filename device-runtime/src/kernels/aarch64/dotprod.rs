@@ -5,7 +5,6 @@ use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
 use core::arch::aarch64::*;
-use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Four products added to each sum by one instruction (`sdot`), four codes of a row against
 /// those of four columns.
@@ -14,28 +13,22 @@ pub(super) struct DotProduct;
 const COLUMNS: usize = panel::DOTPROD.columns;
 const STEP: usize = panel::DOTPROD.step;
 
-/// The products of one step: lane `$lane` of every row with the next codes of every column.
+/// The products of one step: lane `$lane` of every row with the codes of every column.
 macro_rules! step {
-    ($sums:ident, $x:ident, $weights:ident, $lane:literal) => {
-        let w = [vld1q_s8($weights), vld1q_s8($weights.add(16))];
+    ($sums:ident, $x:ident, $a:expr, $b:expr, $lane:literal) => {
         for m in 0..M {
-            sdot!($sums[m][0], w[0], $x[m], $lane);
-            sdot!($sums[m][1], w[1], $x[m], $lane);
+            sdot!($sums[m][0], $a, $x[m], $lane);
+            sdot!($sums[m][1], $b, $x[m], $lane);
         }
-        $weights = $weights.add(COLUMNS * STEP);
     };
 }
 
-/// The products of sixteen codes of every row, from `$at` on.
-macro_rules! four_steps {
-    ($sums:ident, $x:ident, $weights:ident, $begin:ident, $at:expr) => {
-        for m in 0..M {
-            $x[m] = vld1q_s8($begin[m].add($at));
-        }
-        step!($sums, $x, $weights, 0);
-        step!($sums, $x, $weights, 1);
-        step!($sums, $x, $weights, 2);
-        step!($sums, $x, $weights, 3);
+/// The products of two lanes with the next codes of every column.
+macro_rules! two_steps {
+    ($sums:ident, $x:ident, $weights:ident, $first:literal, $second:literal) => {
+        let [a, b, c, d] = next_64!($weights);
+        step!($sums, $x, a, b, $first);
+        step!($sums, $x, c, d, $second);
     };
 }
 
@@ -59,37 +52,33 @@ impl Tile for DotProduct {
             let bias: *const i32 = panel.cast();
             let mut sums = [[vld1q_s32(bias), vld1q_s32(bias.add(4))]; M];
             let mut weights = panel.add(Self::PANEL.head()).cast::<i8>();
-            let whole = rows.run() & !31;
             for run in 0..rows.runs() {
-                let begin = rows.begin(run);
+                let mut begin = rows.begin(run);
                 let mut x = [vdupq_n_s8(0); M];
-                let mut at = 0;
-                while at < whole {
-                    four_steps!(sums, x, weights, begin, at);
-                    // no registers are left for codes that would be loaded ahead
-                    compiler_fence(Ordering::SeqCst);
-                    four_steps!(sums, x, weights, begin, at + 16);
-                    at += 32;
-                }
-                if at + 16 <= rows.run() {
-                    four_steps!(sums, x, weights, begin, at);
-                    at += 16;
-                }
-                if at + 8 <= rows.run() {
+                for _ in 0..rows.run() / 16 {
                     for m in 0..M {
-                        let codes = vld1_s8(begin[m].add(at));
-                        x[m] = vcombine_s8(codes, codes);
+                        x[m] = vld1q_s8(begin[m]);
+                        begin[m] = begin[m].add(16);
                     }
-                    step!(sums, x, weights, 0);
-                    step!(sums, x, weights, 1);
-                    at += 8;
+                    two_steps!(sums, x, weights, 0, 1);
+                    two_steps!(sums, x, weights, 2, 3);
                 }
-                if at < rows.run() {
+                if rows.run() & 8 > 0 {
                     for m in 0..M {
-                        let codes = begin[m].add(at).cast::<i32>().read_unaligned();
+                        let codes = vld1_s8(begin[m]);
+                        x[m] = vcombine_s8(codes, codes);
+                        begin[m] = begin[m].add(8);
+                    }
+                    two_steps!(sums, x, weights, 0, 1);
+                }
+                if rows.run() & 4 > 0 {
+                    for m in 0..M {
+                        let codes = begin[m].cast::<i32>().read_unaligned();
                         x[m] = vreinterpretq_s8_s32(vdupq_n_s32(codes));
                     }
-                    step!(sums, x, weights, 0);
+                    let w = [vld1q_s8(weights), vld1q_s8(weights.add(16))];
+                    step!(sums, x, w[0], w[1], 0);
+                    weights = weights.add(COLUMNS * STEP);
                 }
             }
             sums
