@@ -97,26 +97,26 @@ const ZOO: [Real; 8] = [
     real(
         "mlperf-tiny/kws_ref_model_float32.tflite",
         8,
-        [1.178, 1.178, 0.619],
+        [1.178, 1.178, 0.594],
     ),
     real(
         "mlperf-tiny/pretrainedResnet.tflite",
         8,
-        [2.421, 2.399, 1.703],
+        [2.421, 2.399, 1.400],
     ),
-    real("mlperf-tiny/vww_96_float.tflite", 8, [2.272, 2.262, 1.301]),
+    real("mlperf-tiny/vww_96_float.tflite", 8, [2.272, 2.262, 1.256]),
     real(
         "mlperf-tiny/pretrainedResnet_large_float.tflite",
         4,
-        [12.738, 12.695, 7.197],
+        [12.738, 12.695, 6.959],
     ),
-    real("imagenet/mobilenet_v2.onnx", 2, [101.99, 101.44, 47.50]),
+    real("imagenet/mobilenet_v2.onnx", 2, [101.99, 101.44, 46.77]),
     real(
         "imagenet/efficientnet_lite0.onnx",
         2,
-        [135.73, 135.23, 72.32],
+        [135.73, 135.23, 71.40],
     ),
-    real("imagenet/resnet50.onnx", 1, [741.5, 741.9, 354.1]),
+    real("imagenet/resnet50.onnx", 1, [741.5, 741.9, 342.0]),
 ];
 
 /// Million instructions of one inference.
