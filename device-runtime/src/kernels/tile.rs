@@ -289,8 +289,13 @@ fn tile<T: Tile, const M: usize>(
                 T::some_codes(sums, panel, requantize, to.out.cast(), to.stride, keep);
             }
             Kind::Floats(bounds) => {
-                for m in 0..M {
-                    let values = floats::<T, M>(&sums, m, panels, bounds);
+                // all first, so that sums are in registers up to here
+                let mut whole = [[0i32; MAX_TILE]; M];
+                for (m, whole) in whole.iter_mut().enumerate() {
+                    T::store(&sums, m, whole.as_mut_ptr());
+                }
+                for (m, whole) in whole.iter().enumerate() {
+                    let values = floats::<T>(whole, panels, bounds);
                     let out: *mut f32 = to.at(m, 0).out.cast();
                     match keep == T::COLUMNS {
                         true => out.copy_from_nonoverlapping(values.as_ptr(), T::COLUMNS),
@@ -306,24 +311,20 @@ fn tile<T: Tile, const M: usize>(
 /// `clamp(f32(sum) * multiplier)` of [`Tile::COLUMNS`] of a row.
 ///
 /// # Safety
-/// The processor has the set's instructions; `panels` are [`Tile::PANELS`] panels with their heads.
-#[inline(always)]
-#[expect(unsafe_code, reason = "vector instructions on checked memory")]
-unsafe fn floats<T: Tile, const M: usize>(
-    sums: &[T::Sums; M],
-    row: usize,
+/// `panels` are [`Tile::PANELS`] panels with their heads.
+#[expect(unsafe_code, reason = "multipliers in the heads of panels")]
+unsafe fn floats<T: Tile>(
+    sums: &[i32; MAX_TILE],
     panels: &[u8],
     (min, max): (f32, f32),
 ) -> [f32; MAX_TILE] {
-    let (mut whole, mut values) = ([0i32; MAX_TILE], [0f32; MAX_TILE]);
+    let mut values = [0f32; MAX_TILE];
     let (columns, bytes) = (T::PANEL.columns, panels.len() / T::PANELS);
-    // SAFETY: the caller's; the buffer has room for the columns.
-    unsafe { T::store(sums, row, whole.as_mut_ptr()) };
     for i in 0..T::COLUMNS {
         let at = i / columns * bytes + 4 * (columns + i % columns);
         // SAFETY: multipliers follow as many biases in the head of each panel.
         let multiplier = unsafe { panels.as_ptr().add(at).cast::<f32>().read_unaligned() };
-        values[i] = clamp(whole[i] as f32 * multiplier, min, max);
+        values[i] = clamp(sums[i] as f32 * multiplier, min, max);
     }
     values
 }
