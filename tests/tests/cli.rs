@@ -37,6 +37,7 @@ impl Folder {
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
             .env("EDGEPRUNE_CACHE", self.1.path())
+            .env("EDGEPRUNE_BOARDS", self.1.path())
             .output()
             .unwrap()
     }
@@ -603,6 +604,67 @@ fn a_package_cut_anywhere_is_refused() {
     damaged[package.len() / 2] ^= 4;
     fs::write(folder.path("cut.epk"), damaged).unwrap();
     folder.refuse("run cut.epk test.npy", 1, "damaged");
+}
+
+#[test]
+fn a_machine_teaches_how_long_packages_take_on_it() {
+    let folder = Folder::new();
+    folder.json("pack model.onnx --calib calib.npy -o big.epk --json");
+    folder.json("pack model.onnx --float -o float.epk --json");
+    let expected = |package: &str| {
+        let seen = folder.json(&format!("inspect {package} --board host --json"));
+        seen["latency"].clone()
+    };
+    assert!(expected("big.epk")["us"].is_null());
+    for package in ["big", "float"] {
+        let record = folder.json(&format!("bench {package}.epk --runs 200 --json"));
+        fs::write(folder.path(&format!("{package}.json")), record.to_string()).unwrap();
+    }
+    assert!(folder.run("learn big.json").status.success());
+    let first = expected("big.epk");
+    assert!(first["us"].as_f64() > Some(0.0) && first["last"].is_null());
+    assert!(
+        !expected("float.epk")["unknown"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    assert!(folder.run("learn float.json").status.success());
+    let second = expected("big.epk");
+    assert_eq!(second["packages"], 2);
+    assert!(second["last"]["predicted_us"].as_f64() > Some(0.0));
+    let words = folder.run("pack model.onnx --float -o again.epk --board host");
+    let words = String::from_utf8(words.stdout).unwrap();
+    assert!(words.contains("ms expected on host"), "{words}");
+
+    let mut emulated: Value =
+        serde_json::from_slice(&fs::read(folder.path("big.json")).unwrap()).unwrap();
+    emulated["emulated"] = true.into();
+    fs::write(folder.path("emulated.json"), emulated.to_string()).unwrap();
+    folder.refuse("learn emulated.json", 1, "emulated.json");
+    folder.refuse("inspect model.onnx --board host", 2, "--board");
+    folder.refuse("inspect big.epk --board nothing", 2, "nothing");
+}
+
+#[test]
+fn benches_are_checked_before_anything_runs() {
+    let folder = Folder::new();
+    folder.json("pack model.onnx --float -o float.epk --json");
+    folder.refuse("bench float.epk --host pi@four", 2, "--board");
+    folder.refuse("bench float.epk --host rpi4=-oProxyCommand=x", 2, "address");
+    folder.refuse("bench float.epk --board rpi4", 2, "--host");
+    folder.refuse("bench float.epk --data test.npy", 2, "edgeprune eval");
+    folder.refuse("bench float.epk --threads 17", 2, "17");
+    folder.refuse("bench float.epk --threads 0", 2, "0");
+    folder.refuse("bench float.epk --deadline soon", 2, "50ms");
+    folder.refuse("bench test.npy", 1, "test.npy");
+    let record = folder.json("bench float.epk --json --duration 1s --deadline 1us");
+    assert_eq!(record["deadline"]["misses"], record["runs"]);
+    assert!(!record["timeline"].as_array().unwrap().is_empty());
+    let count = |bucket: &Value| bucket["count"].as_u64().unwrap();
+    let buckets = record["histogram"].as_array().unwrap();
+    let counted: u64 = buckets.iter().map(count).sum();
+    assert_eq!(Some(counted), record["runs"].as_u64());
 }
 
 #[test]
