@@ -150,16 +150,7 @@ impl<'a> Package<'a> {
 
     /// The stored bytes of a constant.
     pub(crate) fn blob(&self, tensor: &Tensor) -> Option<(&'a [u8], Encoding)> {
-        let Storage::Blob {
-            offset,
-            len,
-            encoding,
-        } = tensor.storage
-        else {
-            return None;
-        };
-        let blob = self.container.body.get(offset as usize..)?;
-        Some((blob.get(..len as usize)?, encoding))
+        tensor.blob(self.container.body)
     }
 
     fn check_tensors(&self) -> Result<(), OpenError> {

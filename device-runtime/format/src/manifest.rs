@@ -179,6 +179,20 @@ impl Tensor {
             .try_fold(1usize, |n, &d| n.checked_mul(d as usize))
     }
 
+    /// The stored bytes of a constant, in the package's body; `None` for an activation, and for bytes outside.
+    pub fn blob<'b>(&self, body: &'b [u8]) -> Option<(&'b [u8], Encoding)> {
+        let Storage::Blob {
+            offset,
+            len,
+            encoding,
+        } = self.storage
+        else {
+            return None;
+        };
+        let blob = body.get(offset as usize..)?;
+        Some((blob.get(..len as usize)?, encoding))
+    }
+
     /// Bytes of the decoded elements, `None` on overflow.
     pub fn bytes(&self) -> Option<usize> {
         self.elements()?.checked_mul(self.dtype.size())

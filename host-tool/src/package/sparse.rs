@@ -1,6 +1,6 @@
 //! Which layers have so many blocks of zeros that kernels leave them out.
 
-use edgeprune_format::manifest::{DType, Encoding, Manifest, Node, Storage, Tensor};
+use edgeprune_format::manifest::{DType, Encoding, Manifest, Node, Tensor};
 use edgeprune_format::rans;
 use edgeprune_runtime::{COSTS, plan};
 
@@ -24,15 +24,7 @@ fn is_sparse(manifest: &Manifest<'_>, body: &[u8], node: &Node<'_>) -> Option<bo
 
 /// The elements of a constant of codes.
 fn codes(tensor: &Tensor, body: &[u8]) -> Option<Vec<i8>> {
-    let Storage::Blob {
-        offset,
-        len,
-        encoding,
-    } = tensor.storage
-    else {
-        return None;
-    };
-    let blob = body.get(offset as usize..)?.get(..len as usize)?;
+    let (blob, encoding) = tensor.blob(body)?;
     match encoding {
         Encoding::Raw if tensor.dtype == DType::I8 => Some(bytemuck::cast_slice(blob).to_vec()),
         Encoding::Rans => {

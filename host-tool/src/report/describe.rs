@@ -160,15 +160,13 @@ impl<'a> Description<'a> {
     }
 
     fn blob(&self, id: TensorId, tensor: &Tensor) -> Result<&'a [u8], Error> {
-        let Storage::Blob { offset, len, .. } = tensor.storage else {
-            return Ok(&[]);
-        };
-        let start = offset as usize;
-        let outside = || self.refuse(format!("tensor {id} lies outside the package"));
-        self.container
-            .body
-            .get(start..start.saturating_add(len as usize))
-            .ok_or_else(outside)
+        match tensor.blob(self.container.body) {
+            Some((blob, _)) => Ok(blob),
+            None if matches!(tensor.storage, Storage::Blob { .. }) => {
+                Err(self.refuse(format!("tensor {id} lies outside the package")))
+            }
+            None => Ok(&[]),
+        }
     }
 
     /// The elements of a constant of single bytes.
