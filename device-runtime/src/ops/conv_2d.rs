@@ -145,7 +145,9 @@ impl Conv2d {
         own: &mut [u8],
     ) -> Expansion {
         self.linear.expand(body, kernels.panel, own)?;
-        let layer = self.sparse_layer().filter(|layer| layer.scratch <= scratch);
+        // weights that are read in place stay as they are
+        let fits = |layer: &SparseLayer| layer.scratch <= scratch && !own.is_empty();
+        let layer = self.sparse_layer().filter(fits);
         let (Some(sparse), Some(layer)) = (&kernels.sparse, layer) else {
             return Ok(());
         };
