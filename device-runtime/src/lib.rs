@@ -51,6 +51,7 @@
 //! | [`quantize`], [`math`] | the arithmetic, defined once; the host calls it too |
 //! | [`plan`] | how much memory a network needs, for the tool that writes packages |
 //! | [`telemetry`] | how long runs and nodes take |
+//! | [`noise`] | what a benchmark feeds a network |
 //!
 //! `std` adds the heap's [`Arena`], the clock, threads (`Pool`, `Session::run_on`), and detection of x86
 //! instructions; it never changes a result.
@@ -60,6 +61,7 @@ mod arena;
 mod error;
 mod kernels;
 pub mod math;
+pub mod noise;
 mod observer;
 mod ops;
 mod package;

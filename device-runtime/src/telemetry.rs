@@ -201,6 +201,11 @@ impl<C: Clock, const NODES: usize> Telemetry<C, NODES> {
         self.run.latency()
     }
 
+    /// The buckets of whole runs, as [`Histogram::buckets`] gives them.
+    pub fn run_buckets(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        self.run.buckets()
+    }
+
     /// The nodes, in order of execution.
     pub fn nodes(&self) -> impl Iterator<Item = Latency> + '_ {
         self.nodes.iter().map(Histogram::latency)

@@ -8,7 +8,7 @@ use crate::network::hexadecimal;
 use crate::report::{BenchReport, Energy, LayerTime};
 use crate::stopwatch::Stopwatch;
 use crate::{Error, Network, digest, open};
-use edgeprune_format::manifest::DType;
+use edgeprune_runtime::noise::Noise;
 use edgeprune_runtime::{Arena, KernelSet, MAX_THREADS, Observer, Package, Pool};
 use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -226,39 +226,17 @@ impl Inference<'_, '_, '_> {
     }
 }
 
-/// Bytes for every input: noise, from a generator that starts in the same state everywhere.
+/// Bytes for every input: noise that is the same everywhere.
 fn inputs(network: &Network<'_, '_>) -> Result<Vec<Vec<u8>>, Error> {
     let mut noise = Noise::default();
     (0..usize::from(network.package().manifest().head.counts.inputs))
         .map(|index| {
             let port = network.input_info(index)?;
-            let codes = (0..port.elements()).map(|_| noise.code());
-            Ok(match port.dtype {
-                DType::F32 => codes
-                    .flat_map(|code| (f32::from(code) / 64.0).to_ne_bytes())
-                    .collect(),
-                _ => codes.map(|code| code as u8).collect(),
-            })
+            let mut bytes = vec![0; port.elements() * port.dtype.size()];
+            noise.fill(port.dtype, &mut bytes);
+            Ok(bytes)
         })
         .collect()
-}
-
-/// Marsaglia's xorshift (Journal of Statistical Software 8, 2003), 64 bits.
-struct Noise(u64);
-
-impl Default for Noise {
-    fn default() -> Self {
-        Self(0x9e37_79b9_7f4a_7c15)
-    }
-}
-
-impl Noise {
-    fn code(&mut self) -> i8 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 56) as i8
-    }
 }
 
 fn layers(network: &Network<'_, '_>, nanoseconds: &[u64]) -> Vec<LayerTime> {
