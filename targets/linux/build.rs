@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-fn main() -> Result<(), String> {
+pub(crate) fn main() -> Result<(), String> {
     println!("cargo::rerun-if-env-changed=EDGEPRUNE_PACKAGE");
     let folder = env::var("OUT_DIR").map_err(|cause| format!("OUT_DIR: {cause}"))?;
     let output = Path::new(&folder).join("package.epk");

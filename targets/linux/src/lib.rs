@@ -4,6 +4,7 @@
 //! figure of this machine and a figure of a board are measured in the same way.
 
 mod bench;
+mod cores;
 mod error;
 pub mod layer;
 mod machine;

@@ -2,6 +2,7 @@
 //!
 //! Read from the system's files; what a machine does not tell is left out, never guessed.
 
+use crate::cores;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,27 +111,14 @@ fn processor(cpuinfo: &str) -> String {
     }
 }
 
-/// Arm's cores by the part number of their main identification register.
+/// A core, by maker and part number as the kernel writes them.
 fn arm_core(maker: &str, part: &str) -> String {
-    let name = match (maker, part) {
-        ("0x41", "0xc07") => "cortex-a7",
-        ("0x41", "0xc0f") => "cortex-a15",
-        ("0x41", "0xd03") => "cortex-a53",
-        ("0x41", "0xd04") => "cortex-a35",
-        ("0x41", "0xd05") => "cortex-a55",
-        ("0x41", "0xd07") => "cortex-a57",
-        ("0x41", "0xd08") => "cortex-a72",
-        ("0x41", "0xd09") => "cortex-a73",
-        ("0x41", "0xd0a") => "cortex-a75",
-        ("0x41", "0xd0b") => "cortex-a76",
-        ("0x41", "0xd0d") => "cortex-a77",
-        ("0x41", "0xd40") => "neoverse-v1",
-        ("0x41", "0xd41") => "cortex-a78",
-        ("0x41", "0xd46") => "cortex-a510",
-        ("0x41", "0xd47") => "cortex-a710",
-        _ => return format!("core {part} of {maker}"),
-    };
-    name.to_owned()
+    let number = |text: &str| u32::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    match number(maker).zip(number(part)) {
+        Some((cores::ARM, part)) => cores::name(part),
+        _ => None,
+    }
+    .map_or_else(|| format!("core {part} of {maker}"), str::to_owned)
 }
 
 /// The values of a key in `key : value` lines.

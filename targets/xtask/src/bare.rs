@@ -22,6 +22,8 @@ const NETWORK: [&str; 6] = [
     "softmax",
     "convert",
 ];
+/// The board's feature.
+const BOARD: &str = "virt";
 /// Fewest bytes of code of a program that does run them.
 const LEAST_CODE: u32 = 40_000;
 /// Most bytes of code of a program with those.
@@ -94,10 +96,11 @@ pub(crate) fn check() -> Result<(), Failure> {
 /// processor allows loads that are not aligned where its caches are in use.
 fn check_size() -> Result<(), Failure> {
     let [triple, _] = BARE;
-    let features = NETWORK.map(|feature| format!("{RUNTIME}/{feature}"));
+    let operators = NETWORK.map(|feature| format!("{RUNTIME}/{feature}"));
+    let features = format!("{BOARD},{}", operators.join(","));
     let program = Step::cargo(BUILD)
         .args(["--manifest-path", "targets/bare-metal/Cargo.toml"])
-        .args(["--no-default-features", "--features", &features.join(",")])
+        .args(["--no-default-features", "--features", &features])
         .env(
             "RUSTFLAGS",
             "-Ctarget-cpu=cortex-a72 -Ctarget-feature=-strict-align",
