@@ -12,6 +12,7 @@ pub mod eval;
 pub mod graph;
 pub mod import;
 pub mod latency;
+pub mod monitor;
 pub mod pack;
 pub mod package;
 pub mod plan;

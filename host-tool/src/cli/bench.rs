@@ -190,7 +190,7 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn text(record: &Bench) -> String {
+pub(super) fn text(record: &Bench) -> String {
     let latency = &record.latency_us;
     let mut text = format!(
         "{} on {} ({}), {} kernels\n",
@@ -373,6 +373,6 @@ fn timed(record: &Bench, layer: &BenchLayer) -> [String; 3] {
     ]
 }
 
-fn ms(us: f64) -> String {
+pub(super) fn ms(us: f64) -> String {
     format!("{:.3} ms", us / 1e3)
 }

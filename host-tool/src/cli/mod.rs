@@ -16,6 +16,7 @@ mod eval;
 mod inspect;
 mod latency;
 mod learn;
+mod monitor;
 pub mod output;
 mod pack;
 mod report;
@@ -45,6 +46,7 @@ enum Command {
     Run(run::Args),
     Bench(bench::Args),
     Build(build::Args),
+    Monitor(monitor::Args),
     Report(report::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
@@ -63,6 +65,7 @@ impl Command {
             Self::Run(args) => args.run(),
             Self::Bench(args) => args.run(),
             Self::Build(args) => args.run(),
+            Self::Monitor(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Demo(args) => args.run(),
             Self::Doctor(args) => args.run(),

@@ -665,6 +665,10 @@ impl Record {
                 let curve: Curve = serde_json::from_value(value).map_err(not_whole)?;
                 Ok(curve.evals().into_iter().map(Self::Eval).collect())
             }
+            Ok(serde_json::Value::Array(records)) => records
+                .iter()
+                .map(|record| Self::from_json(&record.to_string()))
+                .collect(),
             _ => Ok(vec![Self::from_json(text)?]),
         }
     }

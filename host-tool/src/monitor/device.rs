@@ -1,0 +1,161 @@
+//! What is known of a device from its records.
+
+use crate::report::record::{Bench, BenchLayer, Bucket, Identity, Latency};
+use edgeprune_format::telemetry::{
+    self, Counters, Event, Hello, Hexadecimal, Layer, Record, Run, Tally,
+};
+
+/// What is known of a device.
+#[derive(Clone, Debug, Default)]
+pub struct Device {
+    /// As far as it is reported.
+    bench: Bench,
+    /// Nothing before it has introduced itself: durations have no unit then.
+    ticks_per_second: Option<u64>,
+    counters: Option<Counters>,
+    fault: Option<String>,
+    has_ended: bool,
+    tally: Tally,
+}
+
+impl Device {
+    /// Takes notice of an event.
+    pub fn take(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Record { lost, record, .. } => {
+                self.tally.records += 1;
+                self.tally.lost += u64::from(*lost);
+                self.record(record);
+            }
+            Event::Corrupt(_) => self.tally.corrupt += 1,
+            Event::Text(_) => {}
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Hello(hello) => self.hello(hello),
+            Record::Run(run) => self.run(run),
+            Record::Buckets { buckets } => {
+                let buckets = buckets.iter().map(|bucket| Bucket {
+                    from_us: self.us(bucket.from),
+                    count: bucket.count.into(),
+                });
+                let buckets: Vec<Bucket> = buckets.collect();
+                self.bench.histogram.extend(buckets);
+            }
+            Record::Layer(layer) => self.layer(layer),
+            Record::Output { sha256 } => {
+                self.bench.output_sha256 = Hexadecimal(sha256).to_string();
+            }
+            Record::Counters(counters) => {
+                let millidegrees = counters.millidegrees;
+                self.bench.after.temperature_celsius = millidegrees.map(|m| f64::from(m) / 1e3);
+                self.counters = Some(*counters);
+            }
+            Record::Fault { text } => self.fault = Some((*text).to_owned()),
+            Record::End => self.has_ended = true,
+        }
+    }
+
+    /// A device that introduces itself has just started: what was known of it is no longer true.
+    fn hello(&mut self, hello: &Hello<'_>) {
+        *self = Self {
+            bench: Bench {
+                identity: Identity {
+                    model: hello.model.to_owned(),
+                    package: String::new(),
+                    package_hash: Hexadecimal(&hello.package_hash).to_string(),
+                },
+                board: hello.board.to_owned(),
+                cpu: hello.core.to_owned(),
+                threads: hello.threads.into(),
+                kernels: hello.kernels.to_owned(),
+                arena_bytes: hello.arena_bytes,
+                package_bytes: hello.package_bytes,
+                tool: hello.tool.to_owned(),
+                peak_int8_macs_per_second: edgeprune_boards::find(hello.board)
+                    .ok()
+                    .map(edgeprune_boards::Board::peak_int8_macs_per_second),
+                ..Bench::default()
+            },
+            ticks_per_second: Some(hello.ticks_per_second).filter(|&ticks| ticks > 0),
+            tally: self.tally,
+            ..Self::default()
+        };
+    }
+
+    fn run(&mut self, run: &Run) {
+        self.bench.warm_up = run.warm_up.into();
+        self.bench.runs = run.latency.count;
+        self.bench.cold_us = Some(self.us(run.cold));
+        self.bench.latency_us = self.latency(&run.latency);
+        self.bench.histogram.clear();
+        self.bench.layers.clear();
+    }
+
+    fn layer(&mut self, layer: &Layer<'_>) {
+        let us = self.us(layer.latency.p50);
+        self.bench.layers.push(BenchLayer {
+            name: layer.name.to_owned(),
+            op: layer.op.to_owned(),
+            us,
+            macs: layer.macs,
+            bytes: 0, // devices do not say
+            class: String::new(),
+            kernel: layer.kernel.to_owned(),
+            instructions: None,
+        });
+    }
+
+    fn latency(&self, ticks: &telemetry::Latency) -> Latency {
+        Latency {
+            min: self.us(ticks.min),
+            p50: self.us(ticks.p50),
+            p90: self.us(ticks.p90),
+            p99: self.us(ticks.p99),
+            max: Some(self.us(ticks.max)),
+            mean: Some(self.us(ticks.sum) / ticks.count.max(1) as f64),
+        }
+    }
+
+    fn us(&self, ticks: u64) -> f64 {
+        let second = self.ticks_per_second.unwrap_or(1_000_000);
+        ticks as f64 * 1e6 / second as f64
+    }
+
+    /// The benchmark, once the device has introduced itself and reported its runs.
+    pub fn bench(&self) -> Option<&Bench> {
+        (self.ticks_per_second.is_some() && self.bench.runs > 0).then_some(&self.bench)
+    }
+
+    /// SHA-256 of the last outputs reported; empty before.
+    pub fn output_sha256(&self) -> &str {
+        &self.bench.output_sha256
+    }
+
+    /// Board and model; empty before the device has introduced itself.
+    pub fn name(&self) -> [&str; 2] {
+        [&self.bench.board, &self.bench.identity.model]
+    }
+
+    /// The state of a product at work, as last reported.
+    pub fn counters(&self) -> Option<&Counters> {
+        self.counters.as_ref()
+    }
+
+    /// What failed last.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// Whether nothing follows.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Records read and lost, and damage seen.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+}
