@@ -3,7 +3,7 @@
 use crate::schema::{Board, Toolchain};
 use std::sync::LazyLock;
 
-const BOARDS: [&str; 12] = [
+const BOARDS: [&str; 15] = [
     include_str!("../rpi-zero2w.toml"),
     include_str!("../rpi-3a-plus.toml"),
     include_str!("../rpi-3b-plus.toml"),
@@ -16,11 +16,15 @@ const BOARDS: [&str; 12] = [
     include_str!("../rock-5b.toml"),
     include_str!("../orange-pi-5.toml"),
     include_str!("../beaglebone-ai64.toml"),
+    include_str!("../rpi3-bare.toml"),
+    include_str!("../rpi4-bare.toml"),
+    include_str!("../virt-bare.toml"),
 ];
 
-const TOOLCHAINS: [&str; 2] = [
+const TOOLCHAINS: [&str; 3] = [
     include_str!("../toolchains/aarch64-unknown-linux-gnu.toml"),
     include_str!("../toolchains/armv7-unknown-linux-gnueabihf.toml"),
+    include_str!("../toolchains/aarch64-unknown-none.toml"),
 ];
 
 static ALL_BOARDS: LazyLock<Vec<Board>> = LazyLock::new(|| BOARDS.map(built_in_board).into());

@@ -15,5 +15,6 @@ mod schema;
 
 pub use catalogue::{UnknownBoard, all, find, toolchain};
 pub use schema::{
-    Board, BoardError, Build, Cache, Cpu, Debian, Emulator, Feature, Small, Toolchain,
+    Bare, BareToolchain, Board, BoardError, Build, Cache, Cpu, Debian, Emulator, Feature, Small,
+    Toolchain,
 };

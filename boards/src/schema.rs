@@ -24,6 +24,8 @@ pub struct Board {
     pub build: Build,
     /// How to emulate its core.
     pub emulator: Emulator,
+    /// What programs without an operating system need; nothing for boards with one.
+    pub bare: Option<Bare>,
 }
 
 /// A processor.
@@ -127,6 +129,29 @@ pub struct Emulator {
     pub cpu: String,
 }
 
+/// What programs without an operating system need to know of a board.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bare {
+    /// Cargo's feature of the program, with the board's addresses.
+    pub feature: String,
+    /// `-M` of QEMU's system mode; nothing where no machine stands in for the board.
+    pub machine: Option<String>,
+    /// `-m` of QEMU's system mode.
+    #[serde(default)]
+    pub memory_mib: u32,
+}
+
+/// What programs without an operating system need to know of a toolchain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BareToolchain {
+    /// Makes an image of a program.
+    pub objcopy: String,
+    /// Flags for the compiler.
+    pub flags: Vec<String>,
+}
+
 /// A target whose static programs are smaller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,14 +168,16 @@ pub struct Small {
 pub struct Toolchain {
     /// The compiler's target.
     pub triple: String,
-    /// Cross linker, a C compiler driver.
+    /// Cross linker, a C compiler driver where there is an operating system.
     pub linker: String,
     /// The same processor with a smaller C library, preferred where the compiler has its standard library.
     pub small: Option<Small>,
-    /// User-mode emulator.
+    /// Emulator: of single programs, or of whole machines without an operating system.
     pub emulator: String,
     /// Debian's names.
     pub debian: Debian,
+    /// For programs without an operating system.
+    pub bare: Option<BareToolchain>,
 }
 
 /// Debian's names for what a toolchain needs.
@@ -276,7 +303,7 @@ impl Board {
         };
         let ascending = self.ram_mib.windows(2).all(|pair| pair[0] < pair[1]);
         let known = toolchain(&self.build.triple).is_some();
-        let rules: [(bool, &'static str, &str); 11] = [
+        let rules: [(bool, &'static str, &str); 13] = [
             (
                 word(&self.id),
                 "id",
@@ -320,6 +347,18 @@ impl Board {
                 "must have a level 1",
             ),
             (known, "build.triple", "has no toolchain file"),
+            (
+                self.bare.is_some() == self.toolchain().is_some_and(|tools| tools.bare.is_some()),
+                "bare",
+                "must be there for a triple without an operating system, and for no other",
+            ),
+            (
+                self.bare
+                    .as_ref()
+                    .is_none_or(|bare| bare.machine.is_none() || bare.memory_mib > 0),
+                "bare.memory_mib",
+                "must be the memory of the emulated machine",
+            ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             None => Ok(()),
@@ -351,6 +390,7 @@ mod tests {
         assert!(refusal("cores = 4", "cores = 0").contains("cpu.cores"));
         assert!(refusal("[\"neon\"]", "[]").contains("cpu.features"));
         assert!(refusal("linux-gnu", "plan9").contains("build.triple"));
+        assert!(refusal("linux-gnu", "none").contains("`bare`"));
         assert!(refusal("rpi-4b\"", "Rpi 4\"").contains("`id`"));
         assert!(refusal("[1024, 2048", "[2048, 1024").contains("ram_mib"));
     }

@@ -3,6 +3,7 @@
 //! All run the same code, [`edgeprune_device`]. An emulator's times are not the board's: there,
 //! the exact number of instructions is what counts, and that the output bytes are the host's.
 
+mod bare_metal;
 mod board_vm;
 mod device;
 mod emulator;
@@ -81,12 +82,15 @@ pub fn host(package: &Path, options: BenchOptions) -> Result<Bench, Error> {
 }
 
 /// Measures on the board's emulated core, and counts the instructions of one inference. Builds the
-/// device binary first.
+/// device binary or, where there is no operating system, the image first.
 ///
 /// # Errors
 /// As [`host`]; no toolchain or emulator, or one that fails.
 pub fn emulated(board: &Board, job: Job<'_>) -> Result<Bench, Error> {
     let expected = output_here(job.package)?;
+    if let Some(bare) = &board.bare {
+        return bare_metal::emulated(board, bare, job, &expected);
+    }
     let emulator = Emulator::new(board)?;
     let mut record = measure(&emulator, board, job, &expected)?;
     let instructions = emulator.instructions(job.package, record.layers.len())?;

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 /// The oldest compiler that edgeprune builds with.
 const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
+/// Where distributions put the source of the standard library.
+const DISTRIBUTION_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/core";
 /// Where distributions put their compiler, behind rustup's in most search paths.
 const DISTRIBUTION: &str = "/usr/bin/rustc";
 
@@ -17,6 +19,27 @@ pub struct Compiler {
     pub program: PathBuf,
     /// Its version, as in `1.91.0`.
     pub version: String,
+    /// Whether it compiles the library from its source first.
+    from_source: bool,
+}
+
+/// What a program is built on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// An operating system.
+    Std,
+    /// Nothing.
+    Core,
+}
+
+impl Library {
+    /// A program that needs it.
+    fn probe(self) -> &'static str {
+        match self {
+            Self::Std => "pub fn probe() -> String { String::new() }",
+            Self::Core => "#![no_std]\npub fn probe() {}",
+        }
+    }
 }
 
 /// A compiler that cannot build for the triple.
@@ -36,14 +59,15 @@ impl fmt::Display for Rejected {
 
 impl Compiler {
     /// The first of `$RUSTC`, `rustc` and the distribution's compiler that is new enough and has a
-    /// standard library of its own version for `triple`. Runs in `folder`, because rustup may choose by folder.
+    /// `library` of its own version for `triple`, or else the distribution's with the source of `core`. Runs in
+    /// `folder`, because rustup may choose by folder.
     ///
     /// # Errors
     /// None does: each with the reason.
-    pub fn find(triple: &str, folder: &Path) -> Result<Self, Vec<Rejected>> {
+    pub fn find(triple: &str, library: Library, folder: &Path) -> Result<Self, Vec<Rejected>> {
         let mut rejected = Vec::new();
         for program in candidates() {
-            match Self::probe(&program, triple, folder) {
+            match Self::probe(&program, triple, library, folder) {
                 Ok(compiler) => return Ok(compiler),
                 Err(cause) => rejected.push(Rejected { program, cause }),
             }
@@ -51,19 +75,43 @@ impl Compiler {
         Err(rejected)
     }
 
-    fn probe(program: &Path, triple: &str, folder: &Path) -> Result<Self, String> {
+    fn probe(
+        program: &Path,
+        triple: &str,
+        library: Library,
+        folder: &Path,
+    ) -> Result<Self, String> {
         let version = version(program, folder)?;
         if numbers(&version) < numbers(OLDEST) {
             return Err(format!(
                 "version {version} is too old, edgeprune needs {OLDEST} or newer"
             ));
         }
-        compile_nothing(program, triple, folder)?;
+        let compiled = compile_nothing(program, triple, library, folder);
+        let from_source = compiled.is_err() && library == Library::Core && has_source(program);
+        if !from_source {
+            compiled?;
+        }
         Ok(Self {
             program: program.to_path_buf(),
             version,
+            from_source,
         })
     }
+
+    /// Makes cargo compile with this compiler.
+    pub(super) fn compile_with(&self, cargo: &mut Command) {
+        cargo.env("RUSTC", &self.program);
+        if self.from_source {
+            cargo.arg("-Zbuild-std=core,alloc");
+            cargo.env("RUSTC_BOOTSTRAP", "1");
+        }
+    }
+}
+
+/// Whether `program` can compile `core` from its source.
+fn has_source(program: &Path) -> bool {
+    program == Path::new(DISTRIBUTION) && Path::new(DISTRIBUTION_SOURCE).is_dir()
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -102,7 +150,12 @@ fn numbers(version: &str) -> Vec<u32> {
 
 /// Compiles an empty library: this loads the standard library, and so tells one that is missing
 /// or of another version from one that fits.
-fn compile_nothing(program: &Path, triple: &str, folder: &Path) -> Result<(), String> {
+fn compile_nothing(
+    program: &Path,
+    triple: &str,
+    library: Library,
+    folder: &Path,
+) -> Result<(), String> {
     let scratch = tempfile::tempdir().map_err(|cause| cause.to_string())?;
     let mut child = Command::new(program)
         .args(["--target", triple, "--crate-type=lib", "--crate-name=probe"])
@@ -116,7 +169,7 @@ fn compile_nothing(program: &Path, triple: &str, folder: &Path) -> Result<(), St
         .spawn()
         .map_err(|cause| cause.to_string())?;
     if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(b"pub fn probe() -> String { String::new() }"); // else it fails below
+        let _ = stdin.write_all(library.probe().as_bytes()); // else it fails below
     }
     let output = child
         .wait_with_output()
@@ -147,7 +200,11 @@ mod tests {
 
     #[test]
     fn a_compiler_without_the_standard_library_says_so() {
-        let answer = Compiler::find("riscv64gc-unknown-linux-musl", &std::env::temp_dir());
+        let answer = Compiler::find(
+            "riscv64gc-unknown-linux-musl",
+            Library::Std,
+            &std::env::temp_dir(),
+        );
         let causes = answer.map_or_else(|r| format!("{r:?}"), |c| c.version);
         assert!(causes.contains("standard library"), "{causes}");
     }

@@ -3,10 +3,12 @@
 //! Cargo does the work, in its own target directory, and decides what is fresh. The compiler is the
 //! first that has the board's standard library: rustup's, or a distribution's.
 
+mod bare;
 mod compiler;
 mod source;
 
-pub use compiler::{Compiler, Rejected};
+pub use bare::{Repetitions, image};
+pub use compiler::{Compiler, Library, Rejected};
 pub use source::Source;
 
 use crate::Error;
@@ -27,7 +29,8 @@ const FLOAT_LAYERS: &str = "float_layers";
 /// Lines of cargo's own message that an error repeats.
 const TAIL_LINES: usize = 30;
 
-/// Builds the device binary for `board`, puts it at `output` and returns the triple that it is compiled for. With
+/// Builds the device binary for `board`, puts it at `output` and returns the triple that it is compiled for; for a board
+/// without an operating system, an [`image`]. With
 /// `packages`, the binary has their operators alone, without any it has all; it contains a single package and
 /// needs no other file on the board.
 ///
@@ -38,6 +41,15 @@ pub fn device_binary<'b>(
     packages: &[PathBuf],
     output: &Path,
 ) -> Result<&'b str, Error> {
+    if board.bare.is_some() {
+        let [package] = packages else {
+            return Err(Error::Usage(format!(
+                "{}: an image has exactly one package in it",
+                board.name
+            )));
+        };
+        return image(board, package, None, output);
+    }
     let source = Source::find()?;
     let contents = Contents::of(packages)?;
     let folder = source.device_folder();
@@ -152,7 +164,7 @@ impl<'b> Target<'b> {
     /// The small target of the board's toolchain where a compiler has it, else the board's own.
     fn find(board: &'b Board, source: &Source) -> Result<Self, Error> {
         let tools = toolchain(board)?;
-        let compiler = |triple: &str| Compiler::find(triple, source.root());
+        let compiler = |triple: &str| Compiler::find(triple, Library::Std, source.root());
         if let Some(small) = &tools.small
             && let Ok(compiler) = compiler(&small.triple)
         {
@@ -185,10 +197,10 @@ fn compile(
         .args(contents.features())
         .args(["--target", target.triple, "--target-dir"])
         .arg(&folder)
-        .env("RUSTC", &target.compiler.program)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(board).join("\x1f"))
         .env(linker_variable(target.triple), target.linker)
         .env_remove("EDGEPRUNE_PACKAGE");
+    target.compiler.compile_with(&mut cargo);
     if let Some(package) = &contents.package {
         cargo.env("EDGEPRUNE_PACKAGE", package);
     }
@@ -215,10 +227,12 @@ fn linker_variable(triple: &str) -> String {
     format!("CARGO_TARGET_{triple}_LINKER")
 }
 
-fn run(cargo: &mut Command, board: &Board) -> Result<(), Error> {
-    let output = cargo.output().map_err(|cause| {
+fn run(command: &mut Command, board: &Board) -> Result<(), Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|cause| {
         Error::Toolchain(format!(
-            "cannot start cargo ({cause}): building for a board needs Rust on this machine, see https://rustup.rs"
+            "cannot start {program} ({cause}): `edgeprune doctor --board {}` says what building for {} needs",
+            board.id, board.name
         ))
     })?;
     if output.status.success() {
@@ -226,7 +240,7 @@ fn run(cargo: &mut Command, board: &Board) -> Result<(), Error> {
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     Err(Error::Toolchain(format!(
-        "building for {} failed; `edgeprune doctor --board {}` checks the toolchain. Cargo's last lines:\n{}",
+        "building for {} failed; `edgeprune doctor --board {}` checks the toolchain. The last lines of {program}:\n{}",
         board.id,
         board.id,
         tail(&stderr, TAIL_LINES)

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Packages whose operators the binary has; without any it has all. One package becomes part of the binary,
-    /// else the binary takes a package's path on the board.
+    /// else the binary takes a package's path on the board. A board without an operating system takes one.
     #[arg(value_name = "MODEL.epk")]
     packages: Vec<PathBuf>,
     /// The board's name or TOML file.
@@ -35,7 +35,7 @@ struct Built<'a> {
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let board = &self.board.board;
-        output::note(format!("building the device binary for {}", board.name));
+        output::note(format!("building for {}", board.name));
         let triple = build::device_binary(board, &self.packages, &self.output)?;
         let binary_bytes = std::fs::metadata(&self.output)
             .map_err(Error::io(&self.output))?
@@ -57,11 +57,15 @@ impl Args {
             ));
         }
         output::print(&format!(
-            "{}: {} for {} ({}), static\n",
+            "{}: {} for {} ({triple}), {}\n",
             self.output.display(),
             output::human_bytes(binary_bytes),
             board.name,
-            triple
+            if board.bare.is_some() {
+                "image"
+            } else {
+                "static"
+            }
         ))
     }
 }

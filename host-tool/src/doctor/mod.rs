@@ -2,8 +2,8 @@
 //! installs it.
 
 use crate::Error;
-use crate::build::{self, Compiler, Source};
-use edgeprune_boards::{Board, Toolchain};
+use crate::build::{self, Compiler, Library, Source};
+use edgeprune_boards::{BareToolchain, Board, Toolchain};
 use serde::Serialize;
 use std::process::Command;
 
@@ -63,12 +63,17 @@ pub fn examine(boards: &[&Board]) -> Result<Diagnosis, Error> {
     let mut checks = vec![source()];
     for tools in toolchains(boards)? {
         checks.extend([compiler(tools), linker(tools), emulator(tools)]);
-        checks.push(plugin_support(tools));
+        checks.push(match &tools.bare {
+            Some(bare) => objcopy(tools, bare),
+            None => plugin_support(tools),
+        });
     }
     for board in distinct_cores(boards) {
         checks.push(emulated_core(board, build::toolchain(board)?));
     }
-    checks.push(c_compiler());
+    if boards.iter().any(|board| board.bare.is_none()) {
+        checks.push(c_compiler());
+    }
     Ok(Diagnosis {
         boards: boards.iter().map(|board| board.id.clone()).collect(),
         complete: checks.iter().all(|check| check.problem.is_none()),
@@ -90,7 +95,8 @@ fn toolchains(boards: &[&Board]) -> Result<Vec<&'static Toolchain>, Error> {
 fn distinct_cores<'a>(boards: &[&'a Board]) -> Vec<&'a Board> {
     let mut distinct: Vec<&Board> = Vec::new();
     for board in boards {
-        if !distinct.iter().any(|seen| seen.emulator == board.emulator) {
+        let stands_in = |seen: &&Board| seen.emulator == board.emulator && seen.bare == board.bare;
+        if !distinct.iter().any(stands_in) {
             distinct.push(board);
         }
     }
@@ -133,17 +139,18 @@ fn source() -> Check {
 
 fn compiler(tools: &Toolchain) -> Check {
     let folder = Source::find().map_or_else(|_| ".".into(), |s| s.root().to_path_buf());
-    let found = Compiler::find(&tools.triple, &folder)
+    let (library, name) = match tools.bare {
+        Some(_) => (Library::Core, "`core`"),
+        None => (Library::Std, "the standard library"),
+    };
+    let found = Compiler::find(&tools.triple, library, &folder)
         .map(|found| format!("{} {}", found.program.display(), found.version))
         .map_err(|rejected| {
             let causes: Vec<String> = rejected.iter().map(ToString::to_string).collect();
             causes.join("; ")
         });
     Check::new(
-        format!(
-            "Rust compiler with the standard library for {}",
-            tools.triple
-        ),
+        format!("Rust compiler with {name} for {}", tools.triple),
         Purpose::Build,
         found,
     )
@@ -166,6 +173,12 @@ fn linker(tools: &Toolchain) -> Check {
         found,
     )
     .or("Debian", apt_install(&tools.debian.cross))
+}
+
+fn objcopy(tools: &Toolchain, bare: &BareToolchain) -> Check {
+    let found = first_line(&bare.objcopy, &["--version"]);
+    Check::new(bare.objcopy.clone(), Purpose::Build, found)
+        .or("Debian", apt_install(&tools.debian.cross))
 }
 
 fn emulator(tools: &Toolchain) -> Check {
@@ -197,9 +210,13 @@ fn plugin_support(tools: &Toolchain) -> Check {
 }
 
 fn emulated_core(board: &Board, tools: &Toolchain) -> Check {
-    let core = &board.emulator.cpu;
-    let found = stdout(&tools.emulator, &["-cpu", "help"]).and_then(|help| {
-        match help.split_whitespace().any(|word| word == core) {
+    let machine = board.bare.as_ref().and_then(|bare| bare.machine.as_deref());
+    let (option, what, name) = match machine {
+        Some(machine) => ("-M", "machine", machine),
+        None => ("-cpu", "core", board.emulator.cpu.as_str()),
+    };
+    let found = stdout(&tools.emulator, &[option, "help"]).and_then(|help| {
+        match help.split_whitespace().any(|word| word == name) {
             true => Ok("yes".into()),
             false => Err(format!(
                 "this version of {} does not know it: install a newer QEMU",
@@ -207,7 +224,7 @@ fn emulated_core(board: &Board, tools: &Toolchain) -> Check {
             )),
         }
     });
-    Check::new(format!("emulated core {core}"), Purpose::Emulate, found)
+    Check::new(format!("emulated {what} {name}"), Purpose::Emulate, found)
         .or("Debian", apt_install(&tools.debian.emulator))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::report::record::{Bench, BenchLayer, Bucket, Identity, Latency};
 use edgeprune_format::telemetry::{
-    self, Counters, Event, Hello, Hexadecimal, Layer, Record, Run, Tally,
+    self, Counters, Decoder, Event, Hello, Hexadecimal, Layer, Record, Run, Tally,
 };
 
 /// What is known of a device.
@@ -19,6 +19,17 @@ pub struct Device {
 }
 
 impl Device {
+    /// What a whole stream of bytes says.
+    pub fn of(stream: &[u8]) -> Self {
+        let (mut device, mut decoder) = (Self::default(), Decoder::new());
+        for &byte in stream {
+            if let Some(event) = decoder.push(byte) {
+                device.take(&event);
+            }
+        }
+        device
+    }
+
     /// Takes notice of an event.
     pub fn take(&mut self, event: &Event<'_>) {
         match event {
