@@ -137,12 +137,22 @@ impl<'a> Screen<'a> {
         let style = ProgressStyle::with_template("{msg}");
         let table = |style| ProgressBar::new_spinner().with_style(style);
         let waiting = Device::default();
-        Self {
+        let rows = sources.iter().map(|source| row(source, &waiting));
+        let screen = Self {
             sources,
             verbose: args.verbose,
             json: args.json,
             table: style.ok().filter(|_| is_live).map(table),
-            rows: sources.iter().map(|source| row(source, &waiting)).collect(),
+            rows: rows.collect(),
+        };
+        screen.draw();
+        screen
+    }
+
+    fn draw(&self) {
+        if let Some(table) = &self.table {
+            table.set_message(output::table(&HEADER, &self.rows));
+            table.tick();
         }
     }
 
@@ -161,7 +171,7 @@ impl<'a> Screen<'a> {
             table.println(format!("{source}: {}", text.trim_end()));
         }
         self.rows[index] = row(source, device);
-        table.set_message(output::table(&HEADER, &self.rows));
+        self.draw();
         Ok(())
     }
 

@@ -45,7 +45,7 @@ const ARCHITECTURES: [Architecture; 2] = [ARM64, ARM32];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_RUST: [&str; 2] = ["rustc-web", "rust-web-src"];
 const DEBIAN_EMULATOR: [&str; 1] = ["qemu-user"];
-/// What the emulated board with Linux is made of and reached by: program and Debian's package.
+/// What emulates whole machines, and what the emulated board with Linux is made of and reached by: program and Debian's package.
 const DEBIAN_BOARD: [(&str, &str); 4] = [
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("ssh", "openssh-client"),
