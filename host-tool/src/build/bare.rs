@@ -75,10 +75,12 @@ fn compile(
     cargo
         .current_dir(source.root())
         .args(["build", "--release", "--manifest-path", MANIFEST])
+        .args(["--bin", PROGRAM])
         .args(contents.features())
         .args(["--features", &bare.feature])
         .args(["--target", &tools.triple, "--target-dir"])
         .arg(&folder)
+        .env("EDGEPRUNE_BOARD", &board.id)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env(linker_variable(&tools.triple), &tools.linker);
     compiler.compile_with(&mut cargo);

@@ -1,8 +1,8 @@
 //! Measures a package, and sends what was measured.
 
+use crate::processor;
 use crate::report::send;
 use crate::timer::Timer;
-use crate::{board, processor};
 use core::fmt::{self, Write as _};
 use edgeprune_runtime::format::heapless::{String, Vec};
 use edgeprune_runtime::format::telemetry::{
@@ -16,6 +16,11 @@ use sha2::{Digest as _, Sha256};
 /// Most nodes of a network.
 const NODES: usize = 256;
 const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+/// The id of the board's file, which `edgeprune build` gives.
+const BOARD: &str = match option_env!("EDGEPRUNE_BOARD") {
+    Some(id) => id,
+    None => "a board without a name",
+};
 /// Runs before the first that counts.
 const WARM_UP: u32 = number(option_env!("EDGEPRUNE_WARM_UP"), 3);
 /// Runs that count.
@@ -88,7 +93,7 @@ fn hello<'p>(session: &Session<'p, '_>, package_bytes: usize) -> Hello<'p> {
         model: head.model,
         package_hash: package.hash().try_into().unwrap_or_default(),
         tool: TOOL,
-        board: board::NAME,
+        board: BOARD,
         core: processor::name(),
         kernels: session.kernels().name(),
         ticks_per_second: Timer.ticks_per_second(),

@@ -61,7 +61,8 @@ at_el1:
     mov     x1, #(3 << 20)              // floating point and NEON
     msr     cpacr_el1, x1
     msr     tpidr_el1, xzr              // no fault yet
-    adr     x1, vectors
+    adrp    x1, vectors
+    add     x1, x1, :lo12:vectors
     msr     vbar_el1, x1
     adrp    x1, __stack_top
     mov     sp, x1
@@ -141,7 +142,7 @@ park:
     wfe
     b       park
 
-.balign 2048
+.section .vectors, "ax"
 vectors:
 .rept 16
     .balign 0x80

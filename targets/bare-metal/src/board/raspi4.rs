@@ -1,7 +1,5 @@
 //! Raspberry Pi 4. Addresses: "BCM2711 ARM Peripherals", "Low Peripheral" mode.
 
-/// As in the board's file.
-pub(crate) const NAME: &str = "rpi4-bare";
 /// The crystal.
 pub(crate) const TIMER_HZ: u64 = 54_000_000;
 pub(super) const PERIPHERALS: usize = 0xfe00_0000;

@@ -2,8 +2,6 @@
 
 use core::arch::asm;
 
-/// As in the board's file.
-pub(crate) const NAME: &str = "virt-bare";
 /// QEMU's choice.
 pub(crate) const TIMER_HZ: u64 = 62_500_000;
 /// A PL011.
