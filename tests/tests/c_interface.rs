@@ -4,7 +4,7 @@
 
 mod small;
 
-use edgeprune::build::{Compiler, Source};
+use edgeprune::build::{Compiler, Library, Source};
 use edgeprune_runtime::{Arena, Package, Session};
 use small::{cores, package, samples, toolchain_is_there};
 use std::error::Error;
@@ -65,7 +65,7 @@ impl Target {
             .arg(&folder);
         let mut built = folder;
         if let Some(triple) = &self.triple {
-            let found = Compiler::find(triple, source.root());
+            let found = Compiler::find(triple, Library::Std, source.root());
             let compiler = found.map_err(|rejected| format!("{rejected:?}"))?;
             cargo
                 .args(["--target", triple])

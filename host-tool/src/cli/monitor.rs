@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Show what devices report of themselves, live, from serial ports, a pipe or files.
 ///
@@ -112,6 +113,8 @@ struct Screen<'a> {
     rows: Vec<Vec<String>>,
 }
 
+/// How often the table is drawn.
+const REDRAW: Duration = Duration::from_millis(100);
 const HEADER: [&str; 10] = [
     "source", "board", "model", "state", "runs", "p50", "p99", "records", "lost", "corrupt",
 ];
@@ -145,15 +148,11 @@ impl<'a> Screen<'a> {
             table: style.ok().filter(|_| is_live).map(table),
             rows: rows.collect(),
         };
-        screen.draw();
-        screen
-    }
-
-    fn draw(&self) {
-        if let Some(table) = &self.table {
-            table.set_message(output::table(&HEADER, &self.rows));
-            table.tick();
+        if let Some(table) = &screen.table {
+            table.set_message(output::table(&HEADER, &screen.rows));
+            table.enable_steady_tick(REDRAW);
         }
+        screen
     }
 
     fn show(&mut self, index: usize, device: &Device, event: &Event<'_>) -> Result<(), Error> {
@@ -171,7 +170,7 @@ impl<'a> Screen<'a> {
             table.println(format!("{source}: {}", text.trim_end()));
         }
         self.rows[index] = row(source, device);
-        self.draw();
+        table.set_message(output::table(&HEADER, &self.rows));
         Ok(())
     }
 
