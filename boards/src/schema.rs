@@ -18,6 +18,9 @@ pub struct Board {
     pub soc: String,
     /// Memory sizes that are sold, in MiB, ascending.
     pub ram_mib: Vec<u32>,
+    /// Most megabytes (10^6) a second between memory and processor, where the maker tells.
+    #[serde(default)]
+    pub memory_mb_per_second: Option<u32>,
     /// Processor.
     pub cpu: Cpu,
     /// How to compile for it.
@@ -227,6 +230,11 @@ impl Board {
     /// Most int8 multiply-accumulates a second of one core at its highest clock.
     pub fn peak_int8_macs_per_second(&self) -> f64 {
         f64::from(self.cpu.int8_macs_per_cycle) * f64::from(self.cpu.clock_mhz) * 1e6
+    }
+
+    /// Most bytes a second between memory and processor, where that is known.
+    pub fn memory_bytes_per_second(&self) -> Option<f64> {
+        Some(f64::from(self.memory_mb_per_second?) * 1e6)
     }
 
     /// The linker, emulator and packages of this board's triple. A board that [`Self::from_toml`]
