@@ -52,6 +52,9 @@ const DEBIAN_BOARD: [(&str, &str); 4] = [
     ("cpio", "cpio"),
     ("dpkg-deb", "dpkg"),
 ];
+/// Names of a browser that tests can drive, and Debian's package of the first.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+const DEBIAN_BROWSER: [&str; 1] = ["chromium"];
 const DEBIAN_C_COMPILER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Installs what is missing.
@@ -73,7 +76,7 @@ pub(crate) fn run() -> Result<(), Failure> {
 }
 
 /// Installs what is missing, and also what only the tests need: targets without an operating
-/// system, the formatter and the linter.
+/// system, the formatter, the linter and a browser.
 pub(crate) fn for_tests() -> Result<(), Failure> {
     run()?;
     for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -90,11 +93,19 @@ pub(crate) fn for_tests() -> Result<(), Failure> {
     if !packages.is_empty() {
         install(&packages)?;
     }
+    browser();
     let triples = bare::missing();
     if triples.is_empty() || rustup_adds(&triples) {
         return Ok(());
     }
     install(&DEBIAN_RUST)
+}
+
+/// The tests of the report in a browser are skipped without one, so that its absence stops nothing else.
+fn browser() {
+    if !BROWSERS.into_iter().any(starts) && install(&DEBIAN_BROWSER).is_err() {
+        eprintln!("set-up: no browser: the report is not looked at in one");
+    }
 }
 
 impl Architecture {
