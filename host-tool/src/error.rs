@@ -69,6 +69,9 @@ pub enum Error {
         /// Why.
         doubts: String,
     },
+    /// Conditions of `report --fail-on` that runs met.
+    #[error("{} condition(s) failed:{}", .0.len(), list(.0))]
+    FailOn(Vec<String>),
     /// Arguments that contradict each other or make no sense.
     #[error("{0}")]
     Usage(String),

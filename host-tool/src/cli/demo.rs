@@ -30,7 +30,7 @@ impl Args {
         if self.json {
             output::print_json(&outcome.report)?;
         } else {
-            output::print(&text::render(&outcome.report))?;
+            output::print(&text::render(&outcome.report, None))?;
         }
         for missing in &outcome.missing {
             output::note(missing);

@@ -195,7 +195,7 @@ impl<'a> Demo<'a> {
     fn finish(self) -> Result<Outcome, Error> {
         let report = Report::join(self.records);
         let html = self.folder.join("report.html");
-        write_file(&html, html::render(&report).as_bytes())?;
+        write_file(&html, html::render(&report, None).as_bytes())?;
         Ok(Outcome {
             report,
             html,

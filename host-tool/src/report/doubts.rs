@@ -19,22 +19,42 @@ const QUARTER: usize = 4;
 /// A clock is as high as it may be from this share on.
 const FULL_CLOCK: f64 = 0.95;
 
+/// The firmware's word on throttling: what is so now, and what was earlier.
+pub(super) fn throttled(bits: u32) -> String {
+    let seen = |of: u32| {
+        let causes = THROTTLED.iter().filter(|(bit, _)| of & bit != 0);
+        causes
+            .map(|(_, cause)| *cause)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (now, earlier) = (seen(bits), seen((bits >> SINCE_START) & !bits));
+    match (now.as_str(), earlier.as_str()) {
+        ("", "") => "nothing to report".into(),
+        ("", earlier) => format!("{earlier} earlier"),
+        (now, "") => format!("{now} now"),
+        (now, earlier) => format!("{now} now, {earlier} earlier"),
+    }
+}
+
 impl Bench {
-    /// A sentence for each reason, none for a measurement that holds. An emulator's times are never the board's, and
-    /// say so by themselves.
+    /// A sentence for each reason, none for a measurement that holds. Of an emulated board only its output: an emulator's
+    /// times, clock and memory are never the board's, and say so by themselves.
     pub fn doubts(&self) -> Vec<String> {
-        [
+        let of_machine = [
             self.throttled(),
             self.saving(),
             self.slow_clock(),
             self.hot(),
             self.drift(),
             self.memory(),
-            self.other_output(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        ];
+        of_machine
+            .into_iter()
+            .filter(|_| !self.emulated)
+            .chain([self.other_output()])
+            .flatten()
+            .collect()
     }
 
     fn throttled(&self) -> Option<String> {
@@ -144,6 +164,13 @@ mod tests {
     }
 
     #[test]
+    fn throttling_is_told_in_words() {
+        assert_eq!(throttled(0), "nothing to report");
+        assert_eq!(throttled(0x5_0004), "throttling now, under-voltage earlier");
+        assert_eq!(throttled(0x8_0000), "the soft temperature limit earlier");
+    }
+
+    #[test]
     fn a_slow_clock_is_seen() {
         let save = |b: &mut Bench| {
             b.machine.as_mut().unwrap().governor = Some("powersave".into());
@@ -174,6 +201,16 @@ mod tests {
         assert!(doubts(|b| b.timeline = parts(&slower)).contains("8 % slower"));
         assert_eq!(doubts(|b| b.timeline = parts(&[1000.0; 8])), "");
         assert_eq!(doubts(|b| b.timeline = parts(&[1000.0, 2000.0])), "");
+    }
+
+    #[test]
+    fn of_an_emulated_board_only_the_output_counts() {
+        let emulated = |b: &mut Bench| {
+            b.emulated = true;
+            b.after.temperature_celsius = Some(95.0);
+            b.matches_host = Some(false);
+        };
+        assert_eq!(doubts(emulated), "its output bytes are not this machine's");
     }
 
     #[test]

@@ -1,11 +1,23 @@
 //! What was measured, as JSON records, and the report that joins them.
 
+pub mod baseline;
+pub mod csv;
 pub mod curve;
 pub mod describe;
 mod doubts;
+pub mod fail_on;
+mod figure;
 pub mod html;
+pub mod markdown;
+mod provenance;
 pub mod record;
+mod roofline;
+mod run;
+mod tables;
 pub mod text;
+
+pub use figure::Figure;
+pub use run::Run;
 
 use crate::Error;
 use record::{Bench, Eval, Identity, Pack, Record};
@@ -32,7 +44,7 @@ pub struct Variant {
     pub pack: Option<Pack>,
     /// Scores.
     pub eval: Option<Eval>,
-    /// Speed, one record a board.
+    /// Speed, a record for each board, number of threads, version and so on.
     pub benches: Vec<Bench>,
 }
 
@@ -46,8 +58,8 @@ impl Report {
         Ok(Self::join(records?.into_iter().flatten().collect()))
     }
 
-    /// Joins records that are about the same package. A later record replaces an earlier one of
-    /// the same kind (and board).
+    /// Joins records that are about the same package. A later record replaces an earlier one of the same kind;
+    /// measurements only where board, processor, threads, kernels, host and version are the same.
     pub fn join(records: Vec<Record>) -> Self {
         let mut report = Self::default();
         for record in records {
@@ -56,7 +68,9 @@ impl Report {
                 Record::Pack(pack) => variant.set_pack(pack),
                 Record::Eval(eval) => variant.eval = Some(eval),
                 Record::Bench(bench) => {
-                    variant.benches.retain(|b| b.board != bench.board);
+                    variant
+                        .benches
+                        .retain(|other| !run::same_key(other, &bench));
                     variant.benches.push(bench);
                 }
             }
@@ -89,6 +103,11 @@ impl Report {
             taken.push(label.clone());
             variant.label = label;
         }
+    }
+
+    /// Every measurement of every package, and packages that were not measured.
+    pub fn runs(&self) -> Vec<Run<'_>> {
+        self.variants.iter().flat_map(Run::all_of).collect()
     }
 
     /// The models, in order of first mention, each with its variants, smallest package first.
@@ -228,17 +247,27 @@ pub(crate) mod tests {
         })
     }
 
+    pub(crate) fn of(records: Vec<Record>) -> Report {
+        Report::join(records)
+    }
+
+    /// Of an emulated board.
     pub(crate) fn bench(package: &str, hash: &str, board: &str) -> Record {
-        Record::Bench(Bench {
+        bench_of(package, hash, |bench| {
+            bench.board = board.into();
+            bench.emulated = true;
+        })
+    }
+
+    /// Of a real board, changed.
+    pub(crate) fn bench_of(package: &str, hash: &str, change: impl FnOnce(&mut Bench)) -> Record {
+        let mut bench = Bench {
             identity: identity(package, hash),
-            board: board.into(),
+            board: "rpi4".into(),
             cpu: "cortex-a72".into(),
-            emulated: true,
             runs: 10,
-            warm_up: 0,
             threads: 1,
-            kernels: String::new(),
-            cold_us: None,
+            kernels: "neon".into(),
             latency_us: Latency {
                 min: 90.0,
                 p50: 100.0,
@@ -255,12 +284,16 @@ pub(crate) mod tests {
                 op: "conv_2d".into(),
                 us: 95.0,
                 macs: 5000,
+                bytes: 2500,
                 kernel: "qs8-igemm-4x4c16-neon".into(),
                 instructions: Some(120_000),
                 ..BenchLayer::default()
             }],
+            tool: "0.1.0".into(),
             ..Bench::default()
-        })
+        };
+        change(&mut bench);
+        Record::Bench(bench)
     }
 
     #[test]

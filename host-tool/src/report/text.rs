@@ -1,107 +1,64 @@
 //! The report on a terminal.
 
+use super::baseline::Baseline;
+use super::run::Run;
+use super::tables::{self, Cell, Mark, Table};
 use super::{Report, Variant};
-use crate::cli::output::{human_bytes, human_count, table};
+use crate::cli::output::{self, human_bytes};
 use crate::graph::{Redundant, SameChannels, SameWeights};
 
-/// Tables of packages, boards and the layers that lose most.
-pub fn render(report: &Report) -> String {
-    let mut text = String::new();
-    for (model, variants) in report.models() {
-        text += &format!("{model}\n\n{}", packages(&variants));
-        text += &section("", boards(&variants));
-        text += &section("Layers that lose most", losses(&variants));
-        text += "\n";
-    }
-    text
-}
+/// Layers that lose most, of each package.
+const LOSSES: usize = 3;
 
-fn section(title: &str, body: Option<String>) -> String {
-    match body {
-        Some(body) if title.is_empty() => format!("\n{body}"),
-        Some(body) => format!("\n{title}\n{body}"),
-        None => String::new(),
-    }
-}
-
-fn packages(variants: &[&Variant]) -> String {
-    let header = [
-        "package",
-        "size",
-        "of source",
-        "density",
-        "arena",
-        "top-1",
-        "top-5",
-        "agreement",
-        "SQNR",
-    ];
-    let rows: Vec<Vec<String>> = variants.iter().map(|variant| package(variant)).collect();
-    table(&header, &rows)
-}
-
-fn package(variant: &Variant) -> Vec<String> {
-    let eval = variant.eval.as_ref();
-    vec![
-        variant.label.clone(),
-        human_bytes(variant.package_bytes),
-        share_of_source(variant).map_or_else(none, per_cent),
-        variant
-            .pack
-            .as_ref()
-            .map_or_else(none, |pack| per_cent(100.0 * pack.density)),
-        variant.arena_bytes().map_or_else(none, human_bytes),
-        eval.and_then(|eval| eval.top1).map_or_else(none, per_cent),
-        eval.and_then(|eval| eval.top5).map_or_else(none, per_cent),
-        eval.and_then(|eval| eval.agreement)
-            .map_or_else(none, per_cent),
-        eval.and_then(|eval| eval.sqnr_db)
-            .map_or_else(none, |db| format!("{db:.1} dB")),
-    ]
-}
-
-fn boards(variants: &[&Variant]) -> Option<String> {
-    let rows: Vec<Vec<String>> = variants
+/// Tables of packages, changes, speed and the layers that lose most.
+pub fn render(report: &Report, baseline: Option<&Baseline>) -> String {
+    let models = report.models();
+    models
         .iter()
-        .flat_map(|variant| variant.benches.iter().map(|bench| (&variant.label, bench)))
-        .map(|(label, bench)| {
-            vec![
-                label.clone(),
-                bench.place(),
-                bench.cpu.clone(),
-                micros(bench.latency_us.p50),
-                micros(bench.latency_us.p90),
-                micros(bench.latency_us.p99),
-                bench
-                    .instructions_per_inference
-                    .map_or_else(none, human_count),
-            ]
-        })
-        .collect();
-    let header = [
-        "package",
-        "board",
-        "core",
-        "p50",
-        "p90",
-        "p99",
-        "instructions",
-    ];
-    (!rows.is_empty()).then(|| table(&header, &rows))
+        .map(|(name, variants)| model(name, variants, baseline))
+        .collect()
 }
 
-fn losses(variants: &[&Variant]) -> Option<String> {
-    let evals = variants
-        .iter()
-        .filter_map(|variant| Some((&variant.label, variant.eval.as_ref()?)));
-    let rows: Vec<Vec<String>> = evals
-        .flat_map(|(label, eval)| eval.layers.iter().take(3).map(move |layer| (label, layer)))
-        .map(|(label, layer)| {
-            let sqnr = format!("{:.1} dB", layer.sqnr_db);
-            vec![label.clone(), layer.name.clone(), layer.op.clone(), sqnr]
-        })
-        .collect();
-    (!rows.is_empty()).then(|| table(&["package", "layer", "operator", "SQNR"], &rows))
+fn model(name: &str, variants: &[&Variant], baseline: Option<&Baseline>) -> String {
+    let runs: Vec<Run<'_>> = variants.iter().copied().flat_map(Run::all_of).collect();
+    let parts = [
+        tables::packages(variants),
+        baseline.and_then(|baseline| tables::changes(&runs, baseline)),
+        tables::speed(&runs),
+        tables::device(&runs),
+        tables::losses(variants, LOSSES),
+    ];
+    let parts: String = parts.iter().flatten().map(section).collect();
+    format!("{name}\n{parts}{}\n", doubts(&runs))
+}
+
+fn section(table: &Table) -> String {
+    let header: Vec<&str> = table.header.iter().map(String::as_str).collect();
+    let row = |row: &Vec<Cell>| row.iter().map(marked).collect();
+    let rows: Vec<Vec<String>> = table.rows.iter().map(row).collect();
+    format!("\n{}\n{}", table.title, output::table(&header, &rows))
+}
+
+fn marked(cell: &Cell) -> String {
+    let mark = match cell.mark {
+        Mark::Plain | Mark::Same => "",
+        Mark::Better => ", better",
+        Mark::Worse => ", WORSE",
+        Mark::Doubt => ", IN DOUBT",
+    };
+    format!("{}{mark}", cell.text)
+}
+
+fn doubts(runs: &[Run<'_>]) -> String {
+    let lines = runs.iter().flat_map(|run| {
+        let name = run.name_among(runs);
+        let doubts = run.doubts().into_iter();
+        doubts.map(move |doubt| format!("\nIN DOUBT       {name}: {doubt}"))
+    });
+    match lines.collect::<String>() {
+        none if none.is_empty() => none,
+        lines => lines + "\n",
+    }
 }
 
 /// The package's length in per cent of its source's.
@@ -155,28 +112,74 @@ pub(super) fn micros(us: f64) -> String {
     }
 }
 
+/// A round time beside an axis: `0`, `500 µs`, `2.5 ms`.
+pub(super) fn round_micros(us: f64) -> String {
+    round(us, &[(1e6, "s"), (1e3, "ms"), (1.0, "µs")])
+}
+
+/// A round count beside an axis: `0`, `500 M`, `2.5 G`.
+pub(super) fn round_count(count: f64) -> String {
+    round(count, &[(1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")])
+}
+
+/// In the largest unit that the value reaches, without zeros at the end.
+fn round(value: f64, units: &[(f64, &str)]) -> String {
+    let reached = units.iter().find(|(size, _)| value >= *size);
+    let Some((size, unit)) = reached.or(units.last()) else {
+        return value.to_string();
+    };
+    let digits = format!("{:.2}", value / size);
+    match digits.trim_end_matches('0').trim_end_matches('.') {
+        "0" | "" => "0".into(),
+        digits => format!("{digits} {unit}").trim_end().to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{bench, eval, pack};
+    use super::super::tests::{bench, bench_of, eval, of, pack};
     use super::*;
 
     #[test]
     fn the_terminal_report_tells_size_score_and_speed() {
-        let report = Report::join(vec![
+        let report = of(vec![
             pack("a", "1"),
             eval("a", "1"),
-            bench("a", "1", "rpi4"),
+            bench("a", "1", "rpi5"),
+            bench_of("a", "1", |b| b.after.temperature_celsius = Some(84.0)),
         ]);
-        let text = render(&report);
+        let text = render(&report, None);
         for part in [
             "1.0 kB",
             "25.0 %",
             "91.2 %",
-            "rpi4 (emulated)",
+            "rpi5 (emulated)",
+            "rpi4, IN DOUBT",
             "100 µs",
             "123.5 k",
+            "IN DOUBT       rpi4: the processor is at 84 °C",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+        assert_eq!(
+            text.matches("100 µs").count(),
+            1,
+            "an emulator's time shows in\n{text}"
+        );
+    }
+
+    #[test]
+    fn numbers_beside_an_axis_are_short() {
+        let words = [0.0, 0.5, 200.0, 2500.0, 200e3, 2e6].map(round_micros);
+        assert_eq!(words, ["0", "0.5 µs", "200 µs", "2.5 ms", "200 ms", "2 s"]);
+        assert_eq!([50.0, 2.5e9].map(round_count), ["50", "2.5 G"]);
+    }
+
+    #[test]
+    fn a_regression_is_told() {
+        let baseline = Baseline::new(of(vec![bench_of("a", "1", |_| {})]), Baseline::NOISE);
+        let report = of(vec![bench_of("a", "1", |b| b.latency_us.p99 = 300.0)]);
+        let text = render(&report, Some(&baseline));
+        assert!(text.contains("150 µs → 300 µs (+100.0 %), WORSE"), "{text}");
     }
 }

@@ -1,15 +1,12 @@
 //! The layers as CSV (RFC 4180): a line a layer.
 
 use super::TARGET_BITS;
+use crate::report::csv::document;
 use crate::report::record::{PlannedLevel, Sensitivity, SensitivityLayer};
 
 /// A header and a line for each layer. Columns of the plan are empty without a budget.
 pub fn csv(seen: &Sensitivity) -> String {
-    let mut text = line(&header());
-    for layer in &seen.layers {
-        text += &line(&row(layer));
-    }
-    text
+    document(std::iter::once(header()).chain(seen.layers.iter().map(row)))
 }
 
 fn header() -> Vec<String> {
@@ -74,29 +71,4 @@ fn plan(plan: Option<&PlannedLevel>) -> [String; 6] {
         plan.loss_per_byte
             .map_or_else(String::new, |loss| loss.to_string()),
     ]
-}
-
-fn line(cells: &[String]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| field(cell)).collect();
-    format!("{}\n", cells.join(","))
-}
-
-/// Quotes what would end a field.
-fn field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::field;
-
-    #[test]
-    fn names_with_commas_and_quotes_stay_one_field() {
-        assert_eq!(field("conv/1"), "conv/1");
-        assert_eq!(field("a,\"b\""), "\"a,\"\"b\"\"\"");
-    }
 }

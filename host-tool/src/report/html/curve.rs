@@ -1,7 +1,7 @@
 //! A size-quality curve as a page of its own.
 
 use super::chart::{Axis, Plot, Point, scatter};
-use super::sections::{card, table, tile};
+use super::parts::{card, table, tile};
 use super::{escape, page};
 use crate::cli::output::{human_bytes, human_count};
 use crate::report::curve::{columns, knee, measured};
@@ -60,15 +60,22 @@ fn chart_card(curve: &Curve, metric: Metric) -> String {
         of if of == metric => format!("Each point is a package; {}.", escape(&knee(curve))),
         _ => "The same packages; the knee is that of the first chart.".to_owned(),
     };
+    let most = match metric {
+        Metric::SqnrDb => f64::INFINITY,
+        _ => 100.0,
+    };
+    let x = Axis::logarithmic(points.iter().map(|point| point.x));
+    let reference = original.map(|top1| {
+        let line = vec![[x.high(), top1], [x.low(), top1]];
+        (line, format!("original {}", metric.words(top1)))
+    });
     let plot = Plot {
         label: &format!("{title} against size"),
         points: &points,
-        reference: original.map(|top1| (top1, format!("original {}", metric.words(top1)))),
-        x: Axis::Logarithmic,
-        y_most: match metric {
-            Metric::SqnrDb => f64::INFINITY,
-            _ => 100.0,
-        },
+        is_joined: true,
+        references: reference.as_slice(),
+        x,
+        y: Axis::around(points.iter().map(|point| point.y).chain(original), most),
     };
     let y_text = |y: f64| match metric {
         Metric::SqnrDb => format!("{y:.1} dB"),
@@ -96,6 +103,7 @@ fn chart_point(point: &CurvePoint, metric: Metric) -> Option<Point> {
         text: format!("{}, {}", human_bytes(point.package_bytes), metric.words(y)),
         series: usize::from(point.knee) * KNEE_SERIES,
         is_named: point.knee,
+        is_hollow: false,
     })
 }
 

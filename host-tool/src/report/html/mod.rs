@@ -2,35 +2,46 @@
 
 mod chart;
 mod curve;
-mod sections;
+mod layers;
+mod model;
+mod packages;
+mod parts;
+mod roofline;
 mod sensitivity;
+mod speed;
 mod style;
+mod sustained;
 
 pub use curve::curve;
 pub use sensitivity::render as sensitivity;
 
 use super::Report;
+use super::baseline::Baseline;
 
-/// The whole document.
-pub fn render(report: &Report) -> String {
-    let names: Vec<&str> = report.models().into_iter().map(|(name, _)| name).collect();
-    let title = match names.as_slice() {
+/// The whole document; against the baseline, where there is one.
+pub fn render(report: &Report, baseline: Option<&Baseline>) -> String {
+    let models = report.models();
+    let title = match models.as_slice() {
         [] => "Nothing measured".to_owned(),
-        [one] => (*one).to_owned(),
+        [(name, _)] => (*name).to_owned(),
         many => format!("{} models", many.len()),
     };
-    let body: String = report
-        .models()
+    let body: String = models
         .iter()
-        .map(|(name, variants)| sections::model(name, variants))
+        .map(|(name, variants)| model::section(name, variants, baseline))
         .collect();
     page(&title, &body)
 }
+
+/// Forbids everything but the page's own style: even a fault in it could neither run nor load anything.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// A document; `title` is text, `body` is HTML.
 fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title} · edgeprune report</title>\n<style>\n{style}</style>\n</head>\n<body>\n\
          <header class=\"top\"><span class=\"mark\" aria-hidden=\"true\"></span>edgeprune \
@@ -65,12 +76,15 @@ mod tests {
     use super::*;
 
     fn page() -> String {
-        render(&Report::join(vec![
-            pack("a", "1"),
-            eval("a", "1"),
-            bench("a", "1", "rpi4"),
-            bench("a", "1", "rpi5"),
-        ]))
+        render(
+            &Report::join(vec![
+                pack("a", "1"),
+                eval("a", "1"),
+                bench("a", "1", "rpi4"),
+                bench("a", "1", "rpi5"),
+            ]),
+            None,
+        )
     }
 
     #[test]
@@ -92,6 +106,6 @@ mod tests {
 
     #[test]
     fn an_empty_report_is_a_page() {
-        assert!(render(&Report::default()).ends_with("</html>\n"));
+        assert!(render(&Report::default(), None).ends_with("</html>\n"));
     }
 }

@@ -1,7 +1,7 @@
 //! Where the bytes are and what they are worth, layer by layer.
 
 use super::chart::{self, Bar, Row};
-use super::sections::{card, table, tile};
+use super::parts::{card, table, tile};
 use super::{escape, page};
 use crate::cli::output::{human_bytes, human_count};
 use crate::report::record::{Sensitivity, SensitivityLayer};
@@ -40,6 +40,7 @@ fn tiles(seen: &Sensitivity) -> String {
 /// One bar for each value of a layer; `None` has no bar.
 fn chart(
     seen: &Sensitivity,
+    label: &str,
     values: impl Fn(&SensitivityLayer) -> Vec<Option<f64>>,
     text: impl Fn(f64) -> String + Copy,
 ) -> String {
@@ -53,13 +54,15 @@ fn chart(
                 Some(Bar {
                     series,
                     value,
+                    whisker: None,
                     text: text(value),
                 })
             })
             .collect(),
+        notes: Vec::new(),
     };
     let rows = seen.layers.iter().map(row).collect();
-    chart::bars(&chart::largest_rows(rows, text))
+    chart::bars(label, &chart::largest_rows(rows, text))
 }
 
 fn bytes(seen: &Sensitivity) -> String {
@@ -71,7 +74,10 @@ fn bytes(seen: &Sensitivity) -> String {
         let planned = layer.plan.map(|plan| plan.bytes as f64);
         vec![Some(layer.finest_bytes as f64), planned]
     };
-    let chart = chart::legend(&names) + &chart(seen, values, |bytes| human_bytes(bytes as u64));
+    let chart = chart::legend(&names)
+        + &chart(seen, "Bytes by layer", values, |bytes| {
+            human_bytes(bytes as u64)
+        });
     card(
         "Bytes by layer",
         "Codes and scales as they are expected to lie in the file, in order of execution.",
@@ -95,7 +101,7 @@ fn losses(seen: &Sensitivity) -> String {
     card(
         &format!("Loss by layer, {at}"),
         "Squared error of the network's output in parts of its variance, as expected from this layer alone.",
-        &chart(seen, values, |loss| format!("{loss:.1e}")),
+        &chart(seen, "Loss by layer", values, |loss| format!("{loss:.1e}")),
     )
 }
 
