@@ -54,6 +54,7 @@ fn records() -> Vec<Record<'static>> {
         }),
         Record::Output { sha256: [0; 32] },
         Record::Counters(Counters {
+            period: LATENCY,
             millidegrees: Some(-12_500),
             ..Counters::default()
         }),
@@ -214,6 +215,18 @@ fn missing_records_are_counted_and_a_new_start_is_none() -> Result<(), FrameErro
 }
 
 #[test]
+fn what_came_before_a_stream_was_joined_is_not_lost() -> Result<(), FrameError> {
+    let mut decoder = Decoder::joining();
+    let mut buffer = [0; MAX_FRAME];
+    for (sequence, lost) in [(7, 0), (8, 0), (10, 1)] {
+        let bytes = frame(sequence, &Record::End, &mut buffer)?;
+        read(&mut decoder, bytes);
+        assert_eq!(decoder.tally().lost, lost, "{sequence}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_largest_record_of_each_kind_fits() {
     let long = "ü".repeat(MAX_TEXT);
     let (hash, most) = ([0xff; 32], u64::MAX);
@@ -255,7 +268,22 @@ fn the_largest_record_of_each_kind_fits() {
             })
             .collect(),
     };
-    for record in [hello, layer, buckets] {
+    let counters = Record::Counters(Counters {
+        uptime: most,
+        inferences: most,
+        dropped: most,
+        refused: most,
+        unanswered: most,
+        missed: most,
+        period_ticks: most,
+        period: latency,
+        total: latency,
+        arena_bytes: most,
+        millidegrees: Some(i32::MIN),
+        clock_mhz: Some(u32::MAX),
+        throttled: Some(u32::MAX),
+    });
+    for record in [hello, layer, buckets, counters] {
         let mut buffer = [0; MAX_FRAME];
         assert!(frame(u32::MAX, &record, &mut buffer).is_ok(), "{record:?}");
     }

@@ -3,19 +3,20 @@
 use super::bench::{ms, text};
 use super::output;
 use crate::Error;
-use crate::monitor::{Device, Source, watch};
-use crate::report::record::Bench;
-use edgeprune_format::telemetry::{Event, Record};
+use crate::monitor::{Device, Heard, Source, watch};
+use crate::report::record::{Bench, Latency};
+use edgeprune_device::Broker;
+use edgeprune_format::telemetry::{Counters, Event, Record};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Show what devices report of themselves, live, from serial ports, a pipe or files.
+/// Show what devices report of themselves, live, from serial ports, sockets, a broker, a pipe or files.
 ///
 /// Reads telemetry frames until each device has said that nothing follows, the input ends, or Ctrl-C. Lost and
-/// corrupt frames are counted. Exit code 1 if a device reports a fault.
+/// corrupt frames are counted. Exit code 1 if a device reports a fault, or its broker that it is gone.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).multiple(true)))]
 pub(super) struct Args {
@@ -31,6 +32,12 @@ pub(super) struct Args {
     /// Read standard input.
     #[arg(long, group = "source")]
     stdin: bool,
+    /// A Unix socket of `edgeprune-device serve --telemetry unix:PATH`; may be repeated.
+    #[arg(long, value_name = "PATH", group = "source")]
+    unix: Vec<PathBuf>,
+    /// Topics at an MQTT broker, mqtt://HOST[:PORT]/TOPIC, where `TOPIC/#` is every device below; may be repeated.
+    #[arg(long, value_name = "URL", group = "source")]
+    mqtt: Vec<Broker>,
     /// Also show text that is no frame, such as a boot loader's.
     #[arg(short, long)]
     verbose: bool,
@@ -46,14 +53,14 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let sources = self.sources();
         let mut screen = Screen::new(&sources, &self);
-        let devices = watch(&sources, |index, device, event| {
-            screen.show(index, device, event)
+        let devices = watch(&sources, &mut |number, heard, event| {
+            screen.show(number, heard, event)
         })?;
         screen.close(&devices)?;
         if let Some(path) = &self.output {
-            write_report(path, &sources, &devices)?;
+            write_report(path, &devices)?;
         }
-        fault(&sources, &devices)
+        fault(&devices)
     }
 
     fn sources(&self) -> Vec<Source> {
@@ -63,23 +70,26 @@ impl Args {
         });
         let files = self.files.iter().cloned().map(Source::File);
         let stdin = self.stdin.then_some(Source::Stdin);
-        serial.chain(stdin).chain(files).collect()
+        let unix = self.unix.iter().cloned().map(Source::Unix);
+        let mqtt = self.mqtt.iter().cloned().map(Source::Mqtt);
+        let streams = serial.chain(stdin).chain(files);
+        streams.chain(unix).chain(mqtt).collect()
     }
 }
 
 /// One object for a single measurement, else a list.
-fn write_report(path: &Path, sources: &[Source], devices: &[Device]) -> Result<(), Error> {
-    for (source, device) in sources.iter().zip(devices) {
+fn write_report(path: &Path, devices: &[Heard]) -> Result<(), Error> {
+    for Heard { origin, device } in devices {
         let lost = device.tally().lost;
         if device.bench().is_none() {
-            output::note(format!("{source}: no whole measurement came"));
+            output::note(format!("{origin}: no whole measurement came"));
         } else if lost > 0 {
             output::note(format!(
-                "{source}: {lost} records were lost: the measurement may lack layers"
+                "{origin}: {lost} records were lost: the measurement may lack layers"
             ));
         }
     }
-    let benches: Vec<&Bench> = devices.iter().filter_map(Device::bench).collect();
+    let benches: Vec<&Bench> = devices.iter().filter_map(|d| d.device.bench()).collect();
     let text = match benches[..] {
         [] => {
             return Err(Error::data(
@@ -93,10 +103,10 @@ fn write_report(path: &Path, sources: &[Source], devices: &[Device]) -> Result<(
     output::write_text(path, &text)
 }
 
-fn fault(sources: &[Source], devices: &[Device]) -> Result<(), Error> {
-    let faults = sources.iter().zip(devices).filter_map(|(source, device)| {
-        let fault = device.fault()?;
-        Some(format!("{source}: {fault}"))
+fn fault(devices: &[Heard]) -> Result<(), Error> {
+    let faults = devices.iter().filter_map(|heard| {
+        let fault = heard.device.fault()?;
+        Some(format!("{}: {fault}", heard.origin))
     });
     match faults.collect::<Vec<_>>() {
         faults if faults.is_empty() => Ok(()),
@@ -105,8 +115,7 @@ fn fault(sources: &[Source], devices: &[Device]) -> Result<(), Error> {
 }
 
 /// Where events are shown: as JSON, as a table that changes on a terminal, as lines elsewhere.
-struct Screen<'a> {
-    sources: &'a [Source],
+struct Screen {
     verbose: bool,
     json: bool,
     table: Option<ProgressBar>,
@@ -115,13 +124,14 @@ struct Screen<'a> {
 
 /// How often the table is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
-const HEADER: [&str; 10] = [
-    "source", "board", "model", "state", "runs", "p50", "p99", "records", "lost", "corrupt",
+const HEADER: [&str; 13] = [
+    "source", "board", "model", "state", "runs", "runs/s", "p50", "p99", "dropped", "missed", "°C",
+    "lost", "corrupt",
 ];
 
 #[derive(Serialize)]
 struct Line<'a> {
-    source: String,
+    source: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,19 +144,16 @@ struct Line<'a> {
     lost: u64,
 }
 
-impl<'a> Screen<'a> {
-    fn new(sources: &'a [Source], args: &Args) -> Self {
+impl Screen {
+    fn new(sources: &[Source], args: &Args) -> Self {
         let is_live = !args.json && io::stdout().is_terminal() && io::stderr().is_terminal();
         let style = ProgressStyle::with_template("{msg}");
         let table = |style| ProgressBar::new_spinner().with_style(style);
-        let waiting = Device::default();
-        let rows = sources.iter().map(|source| row(source, &waiting));
         let screen = Self {
-            sources,
             verbose: args.verbose,
             json: args.json,
             table: style.ok().filter(|_| is_live).map(table),
-            rows: rows.collect(),
+            rows: sources.iter().filter_map(silent).collect(),
         };
         if let Some(table) = &screen.table {
             table.set_message(output::table(&HEADER, &screen.rows));
@@ -155,80 +162,119 @@ impl<'a> Screen<'a> {
         screen
     }
 
-    fn show(&mut self, index: usize, device: &Device, event: &Event<'_>) -> Result<(), Error> {
-        let source = &self.sources[index];
+    fn show(&mut self, number: usize, heard: &Heard, event: &Event<'_>) -> Result<(), Error> {
+        let origin = &heard.origin;
         if matches!(event, Event::Text(_)) && !self.verbose {
             return Ok(());
         }
         if self.json {
-            return output::print(&json_line(source, device, event)?);
+            return output::print(&json_line(heard, event)?);
         }
         let Some(table) = &self.table else {
-            return output::print(&format!("{source}: {}\n", words(device, event)));
+            return output::print(&format!("{origin}: {}\n", words(&heard.device, event)));
         };
         if let Event::Text(text) = event {
-            table.println(format!("{source}: {}", text.trim_end()));
+            table.println(format!("{origin}: {}", text.trim_end()));
         }
-        self.rows[index] = row(source, device);
+        match self.rows.get_mut(number) {
+            Some(place) => *place = row(heard),
+            None => self.rows.push(row(heard)),
+        }
         table.set_message(output::table(&HEADER, &self.rows));
         Ok(())
     }
 
-    fn close(self, devices: &[Device]) -> Result<(), Error> {
+    fn close(self, devices: &[Heard]) -> Result<(), Error> {
         if let Some(table) = &self.table {
             table.finish_and_clear();
         }
         if self.json {
             return Ok(());
         }
-        let rows = self.sources.iter().zip(devices);
-        let rows: Vec<Vec<String>> = rows.map(|(source, device)| row(source, device)).collect();
+        let rows: Vec<Vec<String>> = devices.iter().map(row).collect();
         output::print(&format!("\n{}", output::table(&HEADER, &rows)))?;
-        for bench in devices.iter().filter_map(Device::bench) {
+        for bench in devices.iter().filter_map(|d| d.device.bench()) {
             output::print(&format!("\n{}", text(bench)))?;
         }
         Ok(())
     }
 }
 
-fn row(source: &Source, device: &Device) -> Vec<String> {
+/// The row of a device that has not spoken; a broker's are not known.
+fn silent(source: &Source) -> Option<Vec<String>> {
+    let heard = Heard {
+        origin: source.to_string(),
+        ..Heard::default()
+    };
+    (!source.is_broker()).then(|| row(&heard))
+}
+
+fn row(heard: &Heard) -> Vec<String> {
+    let device = &heard.device;
     let [board, model] = device.name().map(str::to_owned);
-    let state = match device.fault() {
-        Some(_) => "fault",
-        None if device.has_ended() => "done",
-        None if board.is_empty() => "waiting",
-        None => "running",
-    };
-    let bench = device.bench();
-    let time = |us: Option<f64>| us.map_or("-".to_owned(), ms);
-    let runs = match (device.counters(), bench) {
-        (Some(counters), _) => counters.inferences.to_string(),
-        (None, Some(bench)) => bench.runs.to_string(),
-        (None, None) => "-".to_owned(),
-    };
+    let counters = device.counters();
+    let runs = counters.map(|counters| counters.inferences);
+    let runs = runs.or(device.bench().map(|bench| bench.runs));
+    let number = |number: Option<u64>| shown(number, |number| number.to_string());
+    let latency = latency(device);
     let tally = device.tally();
     vec![
-        source.to_string(),
+        heard.origin.clone(),
         board,
         model,
-        state.to_owned(),
-        runs,
-        time(bench.map(|bench| bench.latency_us.p50)),
-        time(bench.map(|bench| bench.latency_us.p99)),
-        tally.records.to_string(),
+        state(device).to_owned(),
+        number(runs),
+        shown(device.rate(), |rate| format!("{rate:.1}")),
+        shown(latency.map(|latency| latency.p50), ms),
+        shown(latency.map(|latency| latency.p99), ms),
+        number(counters.map(|counters| counters.dropped)),
+        number(counters.map(|counters| counters.missed)),
+        shown(counters.and_then(degrees), |degrees| {
+            format!("{degrees:.1}")
+        }),
         tally.lost.to_string(),
         tally.corrupt.to_string(),
     ]
 }
 
-fn json_line(source: &Source, device: &Device, event: &Event<'_>) -> Result<String, Error> {
+/// A dash for what is not known.
+fn shown<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), text)
+}
+
+fn state(device: &Device) -> &'static str {
+    let [board, _] = device.name();
+    match device.fault() {
+        Some(_) => "fault",
+        None if device.has_ended() => "done",
+        None if board.is_empty() => "waiting",
+        None => "running",
+    }
+}
+
+/// Of the last period in which a product at work ran, or of a benchmark.
+fn latency(device: &Device) -> Option<Latency> {
+    let of_work = device
+        .counters()
+        .map(|counters| match counters.period.count {
+            0 => device.latency(&counters.total),
+            _ => device.latency(&counters.period),
+        });
+    device.bench().map(|bench| bench.latency_us).or(of_work)
+}
+
+fn degrees(counters: &Counters) -> Option<f64> {
+    counters.millidegrees.map(|m| f64::from(m) / 1e3)
+}
+
+fn json_line(heard: &Heard, event: &Event<'_>) -> Result<String, Error> {
     let mut line = Line {
-        source: source.to_string(),
+        source: &heard.origin,
         sequence: None,
         record: None,
         text: None,
         corrupt: None,
-        lost: device.tally().lost,
+        lost: heard.device.tally().lost,
     };
     match event {
         Event::Record {
@@ -282,12 +328,17 @@ fn record_words(device: &Device, record: &Record<'_>) -> String {
         ),
         Record::Output { .. } => format!("output {}", device.output_sha256()),
         Record::Counters(counters) => {
-            let degrees = |m: i32| format!(", {:.1} °C", f64::from(m) / 1e3);
+            let degrees = degrees(counters).map(|degrees| format!(", {degrees:.1} °C"));
             format!(
-                "{} inferences, {} dropped{}",
+                "{} inferences ({} a second, p99 {}), {} dropped, {} refused, {} unanswered, {} missed{}",
                 counters.inferences,
+                shown(device.rate(), |rate| format!("{rate:.1}")),
+                shown(latency(device).map(|latency| latency.p99), ms),
                 counters.dropped,
-                counters.millidegrees.map_or(String::new(), degrees)
+                counters.refused,
+                counters.unanswered,
+                counters.missed,
+                degrees.unwrap_or_default()
             )
         }
         Record::Fault { text } => format!("FAULT {text}"),

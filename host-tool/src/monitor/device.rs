@@ -43,17 +43,34 @@ impl Device {
         }
     }
 
+    /// Takes notice of what others keep of this device: who it is, whether it is there, has ended or is gone.
+    #[cfg(feature = "mqtt")]
+    pub(super) fn take_state(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Record {
+                record: Record::Hello(hello),
+                ..
+            } if self.is_of(hello) => (self.fault, self.has_ended) = (None, false),
+            Event::Record { record, .. } => self.record(record),
+            Event::Corrupt(_) => self.tally.corrupt += 1,
+            Event::Text(_) => {}
+        }
+    }
+
+    #[cfg(feature = "mqtt")]
+    fn is_of(&self, hello: &Hello<'_>) -> bool {
+        let hash = Hexadecimal(&hello.package_hash).to_string();
+        self.bench.board == hello.board && self.bench.identity.package_hash == hash
+    }
+
     fn record(&mut self, record: &Record<'_>) {
         match record {
             Record::Hello(hello) => self.hello(hello),
             Record::Run(run) => self.run(run),
             Record::Buckets { buckets } => {
-                let buckets = buckets.iter().map(|bucket| Bucket {
-                    from_us: self.us(bucket.from),
-                    count: bucket.count.into(),
-                });
-                let buckets: Vec<Bucket> = buckets.collect();
-                self.bench.histogram.extend(buckets);
+                for bucket in buckets {
+                    self.add_bucket(self.us(bucket.from), bucket.count.into());
+                }
             }
             Record::Layer(layer) => self.layer(layer),
             Record::Output { sha256 } => {
@@ -96,6 +113,16 @@ impl Device {
         };
     }
 
+    /// Adds to a histogram whose parts may overlap, as those of periods do.
+    fn add_bucket(&mut self, from_us: f64, count: u64) {
+        let histogram = &mut self.bench.histogram;
+        let place = histogram.partition_point(|bucket| bucket.from_us < from_us);
+        match histogram.get_mut(place) {
+            Some(bucket) if bucket.from_us == from_us => bucket.count += count,
+            _ => histogram.insert(place, Bucket { from_us, count }),
+        }
+    }
+
     fn run(&mut self, run: &Run) {
         self.bench.warm_up = run.warm_up.into();
         self.bench.runs = run.latency.count;
@@ -119,7 +146,8 @@ impl Device {
         });
     }
 
-    fn latency(&self, ticks: &telemetry::Latency) -> Latency {
+    /// In microseconds.
+    pub fn latency(&self, ticks: &telemetry::Latency) -> Latency {
         Latency {
             min: self.us(ticks.min),
             p50: self.us(ticks.p50),
@@ -133,6 +161,13 @@ impl Device {
     fn us(&self, ticks: u64) -> f64 {
         let second = self.ticks_per_second.unwrap_or(1_000_000);
         ticks as f64 * 1e6 / second as f64
+    }
+
+    /// Inferences a second of the last period of a product at work.
+    pub fn rate(&self) -> Option<f64> {
+        let counters = self.counters.as_ref()?;
+        let seconds = self.us(counters.period_ticks) / 1e6;
+        (seconds > 0.0).then(|| counters.period.count as f64 / seconds)
     }
 
     /// The benchmark, once the device has introduced itself and reported its runs.

@@ -2,9 +2,11 @@
 
 use super::Message;
 use crate::Error;
+use edgeprune_device::Broker;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -28,6 +30,10 @@ pub enum Source {
     Stdin,
     /// A file or a named pipe.
     File(PathBuf),
+    /// A Unix socket, where a device listens.
+    Unix(PathBuf),
+    /// Topics at an MQTT broker, with the cargo feature `mqtt`.
+    Mqtt(Broker),
 }
 
 impl fmt::Display for Source {
@@ -35,7 +41,8 @@ impl fmt::Display for Source {
         match self {
             Self::Serial { port, .. } => f.write_str(port),
             Self::Stdin => f.write_str("standard input"),
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) | Self::Unix(path) => path.display().fmt(f),
+            Self::Mqtt(broker) => broker.fmt(f),
         }
     }
 }
@@ -51,7 +58,24 @@ impl Source {
             ),
             Self::Stdin => Box::new(io::stdin()),
             Self::File(path) => Box::new(File::open(path).map_err(Error::io(path))?),
+            Self::Unix(path) => Box::new(UnixStream::connect(path).map_err(Error::io(path))?),
+            Self::Mqtt(_) => {
+                return Err(Error::Usage(
+                    "this edgeprune was built without MQTT: build it with cargo's feature `mqtt`"
+                        .into(),
+                ));
+            }
         })
+    }
+
+    /// Whether what it says comes from many devices, and has no end.
+    pub fn is_broker(&self) -> bool {
+        matches!(self, Self::Mqtt(_))
+    }
+
+    /// Whether a device has spoken to others before it is listened to.
+    pub(super) fn is_joined(&self) -> bool {
+        matches!(self, Self::Unix(_))
     }
 
     pub(super) fn failed(&self, cause: io::Error) -> Error {

@@ -1,6 +1,8 @@
 //! What was typed. Few enough words to need no parser.
 
-use edgeprune_device::BenchOptions;
+mod serve;
+
+use edgeprune_device::{BenchOptions, ServeOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,7 +19,17 @@ The package may be left out where this program contains one.
   run    --input FILE.. [--output FILE..] run samples: .npy holds real values (NHWC), any other
                                           file the bytes of the network's own inputs and outputs
   layers --input FILE.. [--sample N]      run one sample: a digest of every layer's output
-  repeat [--runs N] [--layers]            run without looking at a clock, to count instructions";
+  repeat [--runs N] [--layers]            run without looking at a clock, to count instructions
+  serve  [--socket PATH]                  run samples as they come, from standard input or from clients of
+                                          a Unix socket; records are described in targets/README.md
+         [--real]                         samples and answers are floats, not the network's own bytes
+         [--queue N]                      as many may wait (4); what comes then is dropped and counted
+         [--deadline MICROSECONDS]        counts answers that are ready later after their sample
+         [--threads N]
+         [--telemetry FILE|unix:PATH|-]   frames for `edgeprune monitor`; may be repeated
+         [--mqtt mqtt://HOST[:PORT]/TOPIC]  the same, where this program was built with feature mqtt
+         [--every SECONDS]                time between them (1)
+         [--name NAME]                    this machine's name in them (the host's)";
 
 /// What was typed.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +56,7 @@ pub(crate) enum Job {
         runs: u32,
         layers: bool,
     },
+    Serve(ServeOptions),
 }
 
 #[derive(Default)]
@@ -63,6 +76,11 @@ struct Typed {
 impl Arguments {
     pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
         let (job, rest) = words.split_first().ok_or("no job")?;
+        if job == "serve" {
+            let (package, options) = serve::parse(rest)?;
+            let job = Job::Serve(options);
+            return Ok(Self { job, package });
+        }
         let typed = Typed::parse(rest)?;
         let defaults = BenchOptions::default();
         let runs = typed.runs.unwrap_or(defaults.runs);

@@ -165,7 +165,7 @@ fn mark() {
 }
 
 /// The threads of an inference; none where it has one.
-fn pool(threads: u32) -> Result<Option<Pool>, Error> {
+pub(crate) fn pool(threads: u32) -> Result<Option<Pool>, Error> {
     let most = available_parallelism().map_or(1, |threads| threads.get().min(MAX_THREADS));
     match threads as usize {
         1 => Ok(None),

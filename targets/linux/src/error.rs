@@ -51,6 +51,11 @@ pub enum Error {
     /// A thread that the system does not start.
     #[error("a thread does not start: {0}")]
     Thread(#[source] std::io::Error),
+    /// A broker is named, but this program cannot speak to one.
+    #[error(
+        "this program was built without MQTT: build it with cargo's feature `mqtt` of edgeprune-device, or use --telemetry"
+    )]
+    NoMqtt,
     /// A benchmark of no runs.
     #[error("a benchmark needs at least one run")]
     NoRuns,

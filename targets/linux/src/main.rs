@@ -4,7 +4,7 @@
 mod arguments;
 
 use arguments::{Arguments, Job};
-use edgeprune_device::{Error, Machine, bench, layers, repeat, run};
+use edgeprune_device::{Error, Machine, bench, layers, repeat, run, serve};
 use edgeprune_runtime::Package;
 use memmap2::Mmap;
 use serde::Serialize;
@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     let package = arguments.package.as_deref();
     match with_package(package, |bytes| work(&arguments, bytes)) {
         Ok(text) => {
-            println!("{text}");
+            match arguments.job {
+                Job::Serve(_) => eprintln!("{text}"), // stdout may be that of answers
+                _ => println!("{text}"),
+            }
             ExitCode::SUCCESS
         }
         Err(error @ (Error::Open(_) | Error::Session(_))) => {
@@ -57,6 +60,7 @@ fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
         Job::Run { inputs, outputs } => Ok(json(&run(package, inputs, outputs)?)),
         Job::Layers { inputs, sample } => Ok(json(&layers(package, inputs, *sample as usize)?)),
         Job::Repeat { runs, layers } => repeat(package, *runs, *layers),
+        Job::Serve(options) => serve(package, options).map(|served| served.to_string()),
         Job::Info => info(package),
     }
 }

@@ -10,8 +10,8 @@ pub struct Decoder {
     /// Bytes since the last zero.
     bytes: [u8; MAX_FRAME],
     length: usize,
-    /// The number that the next record should have.
-    next: u32,
+    /// The number that the next record should have; none before the first of a stream that was joined.
+    next: Option<u32>,
     tally: Tally,
 }
 
@@ -54,13 +54,20 @@ impl Decoder {
         Self {
             bytes: [0; MAX_FRAME],
             length: 0,
-            next: 0,
+            next: Some(0),
             tally: Tally {
                 records: 0,
                 lost: 0,
                 corrupt: 0,
             },
         }
+    }
+
+    /// A decoder that joins a stream: what was sent before its first record is not lost.
+    pub const fn joining() -> Self {
+        let mut decoder = Self::new();
+        decoder.next = None;
+        decoder
     }
 
     /// What was seen so far.
@@ -90,8 +97,8 @@ impl Decoder {
         }
         match read(bytes) {
             Ok((sequence, record)) => {
-                let lost = missing(self.next, sequence);
-                self.next = sequence.wrapping_add(1);
+                let lost = self.next.map_or(0, |next| missing(next, sequence));
+                self.next = Some(sequence.wrapping_add(1));
                 self.tally.records += 1;
                 self.tally.lost += u64::from(lost);
                 Some(Event::Record {

@@ -46,7 +46,8 @@ pub enum Record<'a> {
     Hello(Hello<'a>),
     /// Whole runs.
     Run(Run),
-    /// A part of the histogram of whole runs. Parts go on where the last one ended.
+    /// A part of the histogram of whole runs. Parts go on where the last one ended; after [`Record::Counters`] they are of
+    /// its period.
     Buckets {
         /// Ascending; none is empty.
         buckets: Vec<Bucket, MAX_BUCKETS>,
@@ -145,19 +146,35 @@ pub struct Layer<'a> {
     pub latency: Latency,
 }
 
-/// The state of a product at work.
+/// The state of a product at work. Counts are since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Ticks since the start.
     pub uptime: u64,
     /// Inferences done.
     pub inferences: u64,
-    /// Inputs that were not run.
+    /// Inputs that were not run, because as many as may wait were waiting.
     pub dropped: u64,
+    /// Inputs that were not run, because they were none: cut, or of a wrong length.
+    pub refused: u64,
+    /// Answers that nobody took.
+    pub unanswered: u64,
+    /// Inputs whose answer was ready after the deadline.
+    pub missed: u64,
+    /// Ticks since the record of this kind before, or since the start.
+    pub period_ticks: u64,
+    /// Inferences of this period.
+    pub period: Latency,
+    /// Inferences since the start.
+    pub total: Latency,
     /// Memory of the session.
     pub arena_bytes: u64,
     /// Temperature of the processor in thousandths of a degree Celsius, where it can be read.
     pub millidegrees: Option<i32>,
+    /// Clock of the fastest core in MHz, where it can be read.
+    pub clock_mhz: Option<u32>,
+    /// The Raspberry Pi firmware's `get_throttled`, where there is one.
+    pub throttled: Option<u32>,
 }
 
 /// A distribution of durations, in ticks.
