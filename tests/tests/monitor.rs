@@ -1,10 +1,14 @@
 //! `edgeprune monitor`: streams of frames in pipes, files and on serial lines, with and without damage.
 
+mod broker;
+
 use edgeprune_format::telemetry::*;
+use rumqttc::{Client, Connection, Event as Message, Incoming, MqttOptions, QoS};
 use std::error::Error;
 use std::fs;
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -192,5 +196,212 @@ fn many_serial_lines_have_a_row_each() -> TestResult {
     }
     let records: serde_json::Value = serde_json::from_slice(&fs::read(&report)?)?;
     assert_eq!(records.as_array().map(Vec::len), Some(2));
+    Ok(())
+}
+
+/// What a product at work reports in its second number `uptime`.
+fn counters(uptime: u64) -> Record<'static> {
+    let latency = Latency {
+        count: 25,
+        p50: 4_000,
+        p99: 9_000,
+        ..Latency::default()
+    };
+    Record::Counters(Counters {
+        uptime: uptime * 1_000_000,
+        inferences: 25 * uptime,
+        dropped: 3,
+        missed: 2,
+        period_ticks: 1_000_000,
+        period: latency,
+        total: latency,
+        millidegrees: Some(51_500),
+        ..Counters::default()
+    })
+}
+
+fn numbered(number: u32, record: &Record<'_>) -> Result<Vec<u8>, FrameError> {
+    Ok(frame(number, record, &mut [0; MAX_FRAME])?.to_vec())
+}
+
+/// The row of the last table for what is heard at `origin`.
+fn row(text: &str, origin: &str) -> Vec<String> {
+    let line = text
+        .lines()
+        .rfind(|line| line.starts_with(origin) && !line.contains(": "));
+    let words = line.unwrap_or_default().split("  ").map(str::trim);
+    words
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_socket_is_joined_late_and_a_product_at_work_has_a_row() -> TestResult {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path)?;
+    let child = monitor().arg("--unix").arg(&path).spawn()?;
+    let (mut stream, _) = listener.accept()?;
+    let hello = &records("line-3")[0];
+    // numbers begin late, and one is missing
+    for (number, record) in [(700, hello), (701, &counters(8)), (703, &counters(9))] {
+        stream.write_all(&numbered(number, record)?)?;
+    }
+    drop(stream);
+    let seen = child.wait_with_output()?;
+    let text = String::from_utf8(seen.stdout)?;
+    let origin = path.to_string_lossy();
+    let expected = [
+        &*origin, "line-3", "net", "running", "225", "25.0", "4.000 ms", "9.000 ms", "3", "2",
+        "51.5", "1", "0",
+    ];
+    assert_eq!(row(&text, &origin), expected, "{text}");
+    assert!(text.contains("1 LOST"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn periods_add_up_to_one_histogram() -> TestResult {
+    let folder = TempDir::new()?;
+    let report = folder.path().join("a.json");
+    let bucket = |from, count| Bucket { from, count };
+    let buckets = |all: &[Bucket]| Record::Buckets {
+        buckets: all.iter().copied().collect(),
+    };
+    let bytes = frames(&[
+        records("a")[0].clone(),
+        records("a")[1].clone(),
+        counters(1),
+        buckets(&[bucket(2_000, 3), bucket(4_000, 1)]),
+        counters(2),
+        buckets(&[bucket(3_000, 7), bucket(4_000, 2)]),
+    ])?;
+    from_stdin(&["-o", &report.to_string_lossy()], &bytes.concat())?;
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(&report)?)?;
+    let histogram = record["histogram"].as_array().ok_or("no histogram")?;
+    let pair = |bucket: &serde_json::Value| (bucket["from_us"].as_f64(), bucket["count"].as_u64());
+    let pairs: Vec<_> = histogram.iter().map(pair).collect();
+    let expected = [(2_000.0, 3), (3_000.0, 7), (4_000.0, 3)];
+    assert_eq!(
+        pairs,
+        expected.map(|(from, count)| (Some(from), Some(count)))
+    );
+    Ok(())
+}
+
+/// A device at a broker.
+struct Publisher {
+    client: Client,
+    connection: Connection,
+    topic: &'static str,
+}
+
+impl Publisher {
+    fn new(port: u16, topic: &'static str) -> Self {
+        let (client, connection) = Client::new(MqttOptions::new(topic, "127.0.0.1", port), 16);
+        Self {
+            client,
+            connection,
+            topic,
+        }
+    }
+
+    /// Waits until the broker has it.
+    fn publish(&mut self, below: &str, retain: bool, bytes: Vec<u8>) -> TestResult {
+        let topic = format!("{}{below}", self.topic);
+        self.client
+            .publish(topic, QoS::AtLeastOnce, retain, bytes)?;
+        for event in self.connection.iter() {
+            if let Message::Incoming(Incoming::PubAck(_)) = event? {
+                return Ok(());
+            }
+        }
+        Err("no connection".into())
+    }
+}
+
+/// Reads lines of JSON until one has all `words`.
+fn wait_for(lines: &mut impl BufRead, words: &[&str]) -> TestResult {
+    let mut line = String::new();
+    while lines.read_line(&mut line)? > 0 {
+        if words.iter().all(|word| line.contains(word)) {
+            return Ok(());
+        }
+        line.clear();
+    }
+    Err(format!("the output ended before {words:?}").into())
+}
+
+fn interrupt(child: &Child) -> TestResult {
+    let pid = child.id().to_string();
+    Command::new("kill").args(["-INT", &pid]).status()?;
+    Ok(())
+}
+
+#[test]
+fn a_broker_has_a_row_for_each_device_and_says_which_is_gone() -> TestResult {
+    let Some(broker) = broker::Broker::start()? else {
+        return Ok(());
+    };
+    let [mut a, mut b] = ["plant/a", "plant/b"].map(|topic| Publisher::new(broker.port, topic));
+    let hello = |board| Ok::<_, FrameError>(numbered(0, &records(board)[0])?);
+    a.publish("/state", true, hello("line-a")?)?;
+    b.publish("/state", true, hello("line-b")?)?;
+    a.publish("", false, numbered(40, &counters(3))?)?; // before anybody listens
+    for json in [true, false] {
+        let address = format!("mqtt://127.0.0.1:{}/plant/#", broker.port);
+        let mut command = monitor();
+        command
+            .args(["--mqtt", &address])
+            .args(json.then_some("--json"));
+        let mut child = command.spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no pipe")?);
+        let words = |topic, text| match json {
+            true => [format!("\"{topic}\""), text],
+            false => [topic.to_owned(), text],
+        };
+        let mut wait = |topic, text: &str| {
+            let words = words(topic, text.to_owned());
+            wait_for(&mut lines, &words.each_ref().map(String::as_str))
+        };
+        wait("plant/a", "line-a")?;
+        wait("plant/b", "line-b")?;
+        for (number, uptime) in [(41, 4), (44, 5)] {
+            a.publish("", false, numbered(number, &counters(uptime))?)?;
+        }
+        b.publish("", false, numbered(7, &counters(1))?)?;
+        wait("plant/b", "25")?;
+        let gone = numbered(1, &Record::Fault { text: "gone" })?;
+        b.publish("/state", true, [hello("line-b")?, gone].concat())?;
+        wait("plant/b", "gone")?;
+        interrupt(&child)?;
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut lines, &mut rest)?;
+        assert_eq!(child.wait()?.code(), Some(1)); // one is gone
+        if !json {
+            let of_a = row(&rest, "plant/a");
+            assert_eq!(of_a[1..5], ["line-a", "net", "running", "125"], "{rest}");
+            assert_eq!(of_a[11..], ["2", "0"], "{rest}");
+            let of_b = row(&rest, "plant/b");
+            assert_eq!(of_b[1..5], ["line-b", "net", "fault", "25"], "{rest}");
+            assert_eq!(of_b[11..], ["0", "0"], "{rest}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_named() -> TestResult {
+    let seen = monitor()
+        .args(["--mqtt", "mqtt://127.0.0.1:1/t"])
+        .output()?;
+    let message = String::from_utf8_lossy(&seen.stderr);
+    assert_eq!(seen.status.code(), Some(1), "{message}");
+    assert!(message.contains("mqtt://127.0.0.1:1/t"), "{message}");
+    assert_eq!(
+        monitor().args(["--mqtt", "host"]).output()?.status.code(),
+        Some(2)
+    );
     Ok(())
 }

@@ -45,6 +45,8 @@ const ARCHITECTURES: [Architecture; 2] = [ARM64, ARM32];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_RUST: [&str; 2] = ["rustc-web", "rust-web-src"];
 const DEBIAN_EMULATOR: [&str; 1] = ["qemu-user"];
+/// The MQTT broker that tests talk to: program, where Debian puts it, and its package.
+const DEBIAN_BROKER: (&str, &str) = ("/usr/sbin/mosquitto", "mosquitto");
 /// What emulates whole machines, and what the emulated board with Linux is made of and reached by: program and Debian's package.
 const DEBIAN_BOARD: [(&str, &str); 4] = [
     ("qemu-system-aarch64", "qemu-system-arm"),
@@ -88,6 +90,7 @@ pub(crate) fn for_tests() -> Result<(), Failure> {
     }
     let packages = DEBIAN_BOARD
         .iter()
+        .chain([&DEBIAN_BROKER])
         .filter(|(program, _)| !is_there(program));
     let packages: Vec<&str> = packages.map(|(_, package)| *package).collect();
     if !packages.is_empty() {

@@ -11,6 +11,17 @@ pub(crate) fn run() -> Result<(), Failure> {
         .args(["--", "-D", "warnings"])
         .run()?;
     Step::cargo(["test", "--release", "--workspace"]).run()?;
+    Step::cargo([
+        "test",
+        "--release",
+        "-p",
+        "edgeprune-device",
+        "--features",
+        "mqtt",
+        "--test",
+        "serve",
+    ])
+    .run()?;
     bare::emulated_tests()?;
     eprintln!("all checks passed");
     Ok(())

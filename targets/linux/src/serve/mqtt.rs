@@ -61,12 +61,12 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Returns whether there was room.
-    pub(super) fn send(&self, frame: &[u8]) -> bool {
+    /// Publishes a frame, where there is room.
+    pub(super) fn send(&self, frame: &[u8]) {
         let message = self
             .client
             .try_publish(&self.topic, QoS::AtMostOnce, false, frame);
-        message.is_ok()
+        drop(message);
     }
 }
 

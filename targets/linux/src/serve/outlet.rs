@@ -74,10 +74,10 @@ impl Outlet {
 }
 
 impl Open {
-    /// Returns whether there was room.
-    pub(super) fn send(&self, frame: Numbered) -> bool {
+    /// Hands over a frame, where there is room.
+    pub(super) fn send(&self, frame: Numbered) {
         match self {
-            Self::Writer(sender) | Self::Socket(sender, _) => sender.try_send(frame).is_ok(),
+            Self::Writer(sender) | Self::Socket(sender, _) => drop(sender.try_send(frame)),
             #[cfg(feature = "mqtt")]
             Self::Mqtt(publisher) => publisher.send(&frame.1),
         }
