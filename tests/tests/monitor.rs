@@ -357,11 +357,11 @@ fn a_broker_has_a_row_for_each_device_and_says_which_is_gone() -> TestResult {
             .args(json.then_some("--json"));
         let mut child = command.spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no pipe")?);
-        let words = |topic, text| match json {
+        let words = |topic: &str, text: String| match json {
             true => [format!("\"{topic}\""), text],
             false => [topic.to_owned(), text],
         };
-        let mut wait = |topic, text: &str| {
+        let mut wait = |topic: &str, text: &str| {
             let words = words(topic, text.to_owned());
             wait_for(&mut lines, &words.each_ref().map(String::as_str))
         };
