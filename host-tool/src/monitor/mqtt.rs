@@ -6,7 +6,6 @@ use edgeprune_device::{Broker, STATE};
 use edgeprune_format::telemetry::Decoder;
 use rumqttc::{Client, Connection, Event, Incoming, MqttOptions, QoS};
 use std::io;
-use std::process;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
@@ -74,8 +73,7 @@ impl Line {
 
 /// Starts a thread that subscribes at every connection.
 pub(super) fn listen(source: usize, broker: &Broker, sender: Sender<Message>) -> Result<(), Error> {
-    let name = format!("edgeprune-{:x}-{source}", process::id());
-    let mut options = MqttOptions::new(name, &broker.host, broker.port);
+    let mut options = MqttOptions::new(Broker::client_name(), &broker.host, broker.port);
     if let Some((user, password)) = &broker.credentials {
         options.set_credentials(user, password);
     }

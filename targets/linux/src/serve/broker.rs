@@ -1,7 +1,9 @@
 //! Where an MQTT broker is, and what about.
 
 use std::fmt;
+use std::process;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The last part of the topic on which a device is there or gone; its records go one level above.
 pub const STATE: &str = "state";
@@ -19,6 +21,15 @@ pub struct Broker {
     pub credentials: Option<(String, String)>,
     /// Without a slash at either end; not empty.
     pub topic: String,
+}
+
+impl Broker {
+    /// A name for a client that no other has: brokers disconnect the older of two.
+    pub fn client_name() -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let microseconds = now.unwrap_or_default().as_micros() as u64;
+        format!("ep{microseconds:x}-{:x}", process::id())
+    }
 }
 
 impl FromStr for Broker {

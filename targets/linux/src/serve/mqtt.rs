@@ -9,11 +9,10 @@ use edgeprune_format::telemetry::Record;
 use rumqttc::{
     Client, ConnectReturnCode, Connection, Event, Incoming, LastWill, MqttOptions, Outgoing, QoS,
 };
-use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long a broker may hear nothing before it says that this device is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -101,12 +100,8 @@ fn run(mut connection: Connection, arrive: impl Fn() -> bool, has_ended: &Atomic
     }
 }
 
-/// A client's name must be its own, or brokers disconnect the other.
 fn options(broker: &Broker) -> MqttOptions {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_micros() as u64;
-    let name = format!("ep{now:x}-{:x}", process::id());
-    let mut options = MqttOptions::new(name, &broker.host, broker.port);
+    let mut options = MqttOptions::new(Broker::client_name(), &broker.host, broker.port);
     if let Some((user, password)) = &broker.credentials {
         options.set_credentials(user, password);
     }
