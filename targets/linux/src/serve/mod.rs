@@ -128,10 +128,11 @@ pub fn serve(bytes: &[u8], options: &ServeOptions) -> Result<Served, Error> {
     Ok(worker.served())
 }
 
-/// A second handler cannot be installed, and none is needed. A second signal ends the process where the first cannot.
+/// A second handler cannot be installed, and none is needed. Where the end has begun already, it has a while to come.
 fn stop_on_signal(queue: SyncSender<Request>) {
     let _ = ctrlc::set_handler(move || {
         if queue.send(Request::Stop(Reason::Signal)).is_err() {
+            std::thread::sleep(2 * PATIENCE);
             std::process::exit(1);
         }
     });
