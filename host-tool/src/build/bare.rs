@@ -1,6 +1,6 @@
 //! Compiles a package into an image that a board without an operating system starts.
 
-use super::{Contents, Source, compiler::Library, linker_variable, lock, toolchain};
+use super::{Contents, Jobs, Source, compiler::Library, linker_variable, lock, toolchain};
 use super::{cargo, install, no_compiler, run};
 use crate::Error;
 use crate::build::Compiler;
@@ -45,7 +45,7 @@ pub fn image<'b>(
         )));
     };
     let source = Source::find()?;
-    let contents = Contents::of(&[package.to_path_buf()])?;
+    let contents = Contents::of(&[package.to_path_buf()], Jobs::default())?;
     let folder = source.device_folder();
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     let _lock = lock(&folder)?;

@@ -39,6 +39,7 @@ const TAIL_LINES: usize = 30;
 pub fn device_binary<'b>(
     board: &'b Board,
     packages: &[PathBuf],
+    jobs: Jobs,
     output: &Path,
 ) -> Result<&'b str, Error> {
     if board.bare.is_some() {
@@ -51,7 +52,7 @@ pub fn device_binary<'b>(
         return image(board, package, None, output);
     }
     let source = Source::find()?;
-    let contents = Contents::of(packages)?;
+    let contents = Contents::of(packages, jobs)?;
     let folder = source.device_folder();
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     let _lock = lock(&folder)?;
@@ -71,7 +72,7 @@ pub fn shared_device_binary(board: &Board) -> Result<PathBuf, Error> {
         .join("boards")
         .join(&board.id)
         .join(DEVICE_PACKAGE);
-    device_binary(board, &[], &output)?;
+    device_binary(board, &[], Jobs::default(), &output)?;
     Ok(output)
 }
 
@@ -88,9 +89,30 @@ pub fn toolchain(board: &Board) -> Result<&'static Toolchain, Error> {
     })
 }
 
+/// Jobs of a device binary that take space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Jobs {
+    /// Let the binary serve: run samples as they come, with telemetry. Without packages it does in any case.
+    #[arg(long)]
+    pub serve: bool,
+    /// Let it publish its telemetry to an MQTT broker.
+    #[arg(long, requires = "serve")]
+    pub mqtt: bool,
+}
+
+impl Jobs {
+    /// The features of the device binary.
+    fn features(self) -> impl Iterator<Item = String> {
+        let all = [(self.serve, "serve"), (self.mqtt, "mqtt")];
+        let wanted = all.into_iter().filter(|(wanted, _)| *wanted);
+        wanted.map(|(_, job)| format!("{DEVICE_PACKAGE}/{job}"))
+    }
+}
+
 /// What a device binary holds.
 #[derive(Default)]
 struct Contents {
+    jobs: Jobs,
     /// A package, by its absolute path.
     package: Option<PathBuf>,
     /// The runtime's features; none stands for all.
@@ -98,8 +120,11 @@ struct Contents {
 }
 
 impl Contents {
-    fn of(packages: &[PathBuf]) -> Result<Self, Error> {
-        let mut contents = Self::default();
+    fn of(packages: &[PathBuf], jobs: Jobs) -> Result<Self, Error> {
+        let mut contents = Self {
+            jobs,
+            ..Self::default()
+        };
         for path in packages {
             contents.operators.extend(operators(path)?);
         }
@@ -111,19 +136,14 @@ impl Contents {
 
     /// Cargo's arguments.
     fn features(&self) -> Vec<String> {
-        if self.operators.is_empty() {
-            return Vec::new();
+        let operators = self.operators.iter();
+        let operators = operators.map(|family| format!("{RUNTIME}/{family}"));
+        let features: Vec<String> = operators.chain(self.jobs.features()).collect();
+        let mut arguments = vec!["--features".to_owned(), features.join(",")];
+        if !self.operators.is_empty() {
+            arguments.push("--no-default-features".into());
         }
-        let features = self
-            .operators
-            .iter()
-            .map(|family| format!("{RUNTIME}/{family}"));
-        let features = features.collect::<Vec<_>>().join(",");
-        vec![
-            "--no-default-features".into(),
-            "--features".into(),
-            features,
-        ]
+        arguments
     }
 }
 
@@ -215,10 +235,12 @@ fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
 
-/// A static binary runs on any distribution of the board, whatever its C library.
+/// A static binary runs on any distribution of the board, whatever its C library. A program that aborts needs no tables for
+/// unwinding.
 fn flags(board: &Board) -> Vec<String> {
     let mut flags = board.codegen_flags();
     flags.push("-Ctarget-feature=+crt-static".into());
+    flags.push("-Cforce-unwind-tables=no".into());
     flags
 }
 

@@ -2,6 +2,7 @@
 
 use super::board::BoardArg;
 use super::output;
+use crate::build::Jobs;
 use crate::{Error, build};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub(super) struct Args {
     /// The board's name or TOML file.
     #[arg(long, value_name = "BOARD")]
     board: BoardArg,
+    #[command(flatten)]
+    jobs: Jobs,
     /// Where the binary goes.
     #[arg(short, long, value_name = "FILE", default_value = "edgeprune-device")]
     output: PathBuf,
@@ -36,7 +39,7 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let board = &self.board.board;
         output::note(format!("building for {}", board.name));
-        let triple = build::device_binary(board, &self.packages, &self.output)?;
+        let triple = build::device_binary(board, &self.packages, self.jobs, &self.output)?;
         let binary_bytes = std::fs::metadata(&self.output)
             .map_err(Error::io(&self.output))?
             .len();

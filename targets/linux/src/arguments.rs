@@ -1,8 +1,11 @@
 //! What was typed. Few enough words to need no parser.
 
+#[cfg(feature = "serve")]
 mod serve;
 
-use edgeprune_device::{BenchOptions, ServeOptions};
+use edgeprune_device::BenchOptions;
+#[cfg(feature = "serve")]
+use edgeprune_device::ServeOptions;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +23,12 @@ The package may be left out where this program contains one.
                                           file the bytes of the network's own inputs and outputs
   layers --input FILE.. [--sample N]      run one sample: a digest of every layer's output
   repeat [--runs N] [--layers]            run without looking at a clock, to count instructions
+";
+
+/// What follows in programs that can serve.
+pub(crate) const SERVE_USAGE: &str = match cfg!(feature = "serve") {
+    true => {
+        "\
   serve  [--socket PATH]                  run samples as they come, from standard input or from clients of
                                           a Unix socket; records are described in targets/README.md
          [--real]                         samples and answers are floats, not the network's own bytes
@@ -29,7 +38,11 @@ The package may be left out where this program contains one.
          [--telemetry FILE|unix:PATH|-]   frames for `edgeprune monitor`; may be repeated
          [--mqtt mqtt://HOST[:PORT]/TOPIC]  the same, where this program was built with feature mqtt
          [--every SECONDS]                time between them (1)
-         [--name NAME]                    this machine's name in them (the host's)";
+         [--name NAME]                    this machine's name in them (the host's)
+"
+    }
+    false => "",
+};
 
 /// What was typed.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +69,7 @@ pub(crate) enum Job {
         runs: u32,
         layers: bool,
     },
+    #[cfg(feature = "serve")]
     Serve(ServeOptions),
 }
 
@@ -76,6 +90,7 @@ struct Typed {
 impl Arguments {
     pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
         let (job, rest) = words.split_first().ok_or("no job")?;
+        #[cfg(feature = "serve")]
         if job == "serve" {
             let (package, options) = serve::parse(rest)?;
             let job = Job::Serve(options);
@@ -110,6 +125,11 @@ impl Arguments {
                 runs,
                 layers: typed.layers,
             },
+            "serve" => {
+                return Err(
+                    "this program was built without `serve`: `edgeprune build --serve`".into(),
+                );
+            }
             other => return Err(format!("no job is called `{other}`")),
         };
         Ok(Self {

@@ -14,6 +14,7 @@ mod network;
 mod npy;
 mod report;
 mod samples;
+#[cfg(feature = "serve")]
 mod serve;
 mod stopwatch;
 
@@ -24,4 +25,5 @@ pub use network::{Digest, MAX_NODES, Network, digest, open};
 pub use npy::{Npy, write_f32};
 pub use report::{BenchReport, Bucket, Deadline, Energy, Interval, Latency, LayerTime, Resident};
 pub use samples::{LayerDigest, RunReport, Samples, layers, run, top_class};
+#[cfg(feature = "serve")]
 pub use serve::{Broker, Outlet, STATE, ServeOptions, Served, serve};

@@ -153,20 +153,19 @@ fn distribution(release: &str) -> Option<String> {
 }
 
 fn clock(root: &Path) -> Option<u32> {
-    let cores = folders(&root.join("sys/devices/system/cpu"), "cpu");
-    let clocks = cores
-        .iter()
+    let folder = root.join("sys/devices/system/cpu");
+    let clocks = numbered(&folder, "cpu")
         .filter_map(|core| number(&read(&core.join("cpufreq/scaling_cur_freq"))?));
     clocks.max().map(|kilohertz| kilohertz / 1000)
 }
 
 /// The hottest zone of the processor, or else the first zone.
 fn temperature(root: &Path) -> Option<f64> {
-    let zones = folders(&root.join("sys/class/thermal"), "thermal_zone");
-    let zones = zones.iter().filter_map(|zone| {
+    let folder = root.join("sys/class/thermal");
+    let zones = numbered(&folder, "thermal_zone").filter_map(|zone| {
         let kind = read(&zone.join("type"))?;
-        let degrees = read(&zone.join("temp"))?.parse::<f64>().ok()? / 1000.0;
-        Some((kind, degrees))
+        let thousandths: i32 = read(&zone.join("temp"))?.parse().ok()?;
+        Some((kind, f64::from(thousandths) / 1000.0))
     });
     let zones: Vec<(String, f64)> = zones.collect();
     let is_of_processor = |kind: &str| {
@@ -189,13 +188,10 @@ fn ask_firmware() -> Option<u32> {
     hexadecimal(text.trim().strip_prefix("throttled=")?)
 }
 
-/// Entries of a folder whose names begin so, in order.
-pub(crate) fn folders(folder: &Path, start: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start));
-    let mut paths: Vec<PathBuf> = named.map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
+/// The entries of a folder whose names are this and a number, counted from 0.
+pub(crate) fn numbered(folder: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
+    let entry = move |number: u32| folder.join(format!("{name}{number}"));
+    (0..).map(entry).take_while(|path| path.exists())
 }
 
 /// A file's text without what surrounds it.

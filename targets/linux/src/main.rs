@@ -4,7 +4,7 @@
 mod arguments;
 
 use arguments::{Arguments, Job};
-use edgeprune_device::{Error, Machine, bench, layers, repeat, run, serve};
+use edgeprune_device::{Error, Machine, bench, layers, repeat, run};
 use edgeprune_runtime::Package;
 use memmap2::Mmap;
 use serde::Serialize;
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     match with_package(package, |bytes| work(&arguments, bytes)) {
         Ok(text) => {
             match arguments.job {
+                #[cfg(feature = "serve")]
                 Job::Serve(_) => eprintln!("{text}"), // stdout may be that of answers
                 _ => println!("{text}"),
             }
@@ -45,7 +46,11 @@ fn main() -> ExitCode {
 }
 
 fn bad_usage(message: &str) -> ExitCode {
-    eprintln!("error: {message}\n\n{}", arguments::USAGE);
+    eprint!(
+        "error: {message}\n\n{}{}",
+        arguments::USAGE,
+        arguments::SERVE_USAGE
+    );
     ExitCode::from(2)
 }
 
@@ -60,7 +65,10 @@ fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
         Job::Run { inputs, outputs } => Ok(json(&run(package, inputs, outputs)?)),
         Job::Layers { inputs, sample } => Ok(json(&layers(package, inputs, *sample as usize)?)),
         Job::Repeat { runs, layers } => repeat(package, *runs, *layers),
-        Job::Serve(options) => serve(package, options).map(|served| served.to_string()),
+        #[cfg(feature = "serve")]
+        Job::Serve(options) => {
+            edgeprune_device::serve(package, options).map(|served| served.to_string())
+        }
         Job::Info => info(package),
     }
 }

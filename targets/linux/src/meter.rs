@@ -1,6 +1,6 @@
 //! What the board takes from its supply while inferences run, where something measures it.
 
-use crate::machine::{folders, read};
+use crate::machine::{numbered, read};
 use crate::report::Energy;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,14 +30,14 @@ impl Meter {
     }
 
     fn sensor(root: &Path) -> Option<Self> {
-        let chips = folders(&root.join("sys/class/hwmon"), "hwmon");
-        let mut files = chips.into_iter().map(|chip| chip.join("power1_input"));
+        let folder = root.join("sys/class/hwmon");
+        let mut files = numbered(&folder, "hwmon").map(|chip| chip.join("power1_input"));
         files.find(|file| file.exists()).map(Self::Sensor)
     }
 
     fn watts(&self) -> Option<f64> {
         match self {
-            Self::Sensor(file) => Some(read(file)?.parse::<f64>().ok()? / 1e6),
+            Self::Sensor(file) => Some(f64::from(read(file)?.parse::<u32>().ok()?) / 1e6),
             Self::Pmic => {
                 let command = Command::new("vcgencmd").arg("pmic_read_adc").output();
                 rails(&String::from_utf8(command.ok()?.stdout).ok()?)
@@ -75,7 +75,7 @@ fn rails(text: &str) -> Option<f64> {
     let reading = |line: &str, suffix: &str, unit: char| {
         let (name, rest) = line.trim().split_once(' ')?;
         let (_, value) = rest.split_once('=')?;
-        let value = value.trim().strip_suffix(unit)?.parse::<f64>().ok()?;
+        let value = decimal(value.trim().strip_suffix(unit)?)?;
         Some((name.strip_suffix(suffix)?.to_owned(), value))
     };
     let all = |suffix, unit| {
@@ -88,6 +88,14 @@ fn rails(text: &str) -> Option<f64> {
         Some(current * volt)
     });
     powers.reduce(|sum, power| sum + power)
+}
+
+/// A number as `0.72000000`: without exponents, which need large tables.
+fn decimal(text: &str) -> Option<f64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let parts: u32 = fraction.get(..fraction.len().min(6))?.parse().ok()?;
+    let scale = 10u32.pow(fraction.len().min(6) as u32);
+    Some(f64::from(whole.parse::<u32>().ok()?) + f64::from(parts) / f64::from(scale))
 }
 
 /// What a meter has shown.
