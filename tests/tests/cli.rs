@@ -653,6 +653,11 @@ fn benches_are_checked_before_anything_runs() {
     folder.refuse("bench float.epk --host pi@four", 2, "--board");
     folder.refuse("bench float.epk --host rpi4=-oProxyCommand=x", 2, "address");
     folder.refuse("bench float.epk --board rpi4", 2, "--host");
+    folder.refuse(
+        "bench float.epk --host rpi3-bare=pi@four",
+        2,
+        "edgeprune monitor",
+    );
     folder.refuse("bench float.epk --data test.npy", 2, "edgeprune eval");
     folder.refuse("bench float.epk --threads 17", 2, "17");
     folder.refuse("bench float.epk --threads 0", 2, "0");

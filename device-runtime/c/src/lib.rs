@@ -139,7 +139,7 @@ pub unsafe extern "C" fn edgeprune_open(
         (&raw mut (*place).package).write(opened);
         let arena = slice::from_raw_parts_mut(memory.add(SESSION_BYTES), arena_bytes);
         arena.fill(0);
-        Network::with_capacity(&*(&raw const (*place).package), arena)
+        Network::with_capacity(&(*place).package, arena)
     };
     match network {
         Ok(network) => {

@@ -21,7 +21,7 @@ use crate::progress::{Line, Progress};
 use crate::report::record::{Bench, BenchLayer, Identity};
 use device::Device;
 use edgeprune_boards::Board;
-use edgeprune_device::BenchReport;
+use edgeprune_device::{BenchReport, hexadecimal};
 use emulator::Emulator;
 use sha2::{Digest, Sha256};
 use ssh::Remote;
@@ -117,6 +117,12 @@ pub fn remote(
     job: Job<'_>,
     progress: Progress,
 ) -> Result<Vec<Result<Bench, Error>>, Error> {
+    if let Some(Destination { board, .. }) = destinations.iter().find(|d| d.board.bare.is_some()) {
+        return Err(Error::Usage(format!(
+            "{} has no operating system that ssh could reach: `edgeprune build` makes its image, `edgeprune monitor` reads what it sends",
+            board.name
+        )));
+    }
     let expected = output_here(job.package)?;
     let binary = |destination: &Destination| build::shared_device_binary(&destination.board);
     let binaries: Vec<PathBuf> = destinations.iter().map(binary).collect::<Result<_, _>>()?;
@@ -179,10 +185,6 @@ fn measure(
 fn output_here(package: &Path) -> Result<String, Error> {
     let bytes = fs::read(package).map_err(Error::io(package))?;
     edgeprune_device::repeat(&bytes, 1, false).map_err(device_error(package))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn device_error(package: &Path) -> impl FnOnce(edgeprune_device::Error) -> Error + '_ {

@@ -81,10 +81,10 @@ impl Args {
                 Err(error) => failures.push(error),
             }
         }
+        self.print(&records)?;
         for record in records.iter().filter(|record| record.host.is_some()) {
             learn(record)?;
         }
-        self.print(&records)?;
         if self.strict {
             failures.extend(records.iter().filter_map(doubtful));
         }
