@@ -345,7 +345,7 @@ fn a_broker_has_a_row_for_each_device_and_says_which_is_gone() -> TestResult {
         return Ok(());
     };
     let [mut a, mut b] = ["plant/a", "plant/b"].map(|topic| Publisher::new(broker.port, topic));
-    let hello = |board| Ok::<_, FrameError>(numbered(0, &records(board)[0])?);
+    let hello = |board| numbered(0, &records(board)[0]);
     a.publish("/state", true, hello("line-a")?)?;
     b.publish("/state", true, hello("line-b")?)?;
     a.publish("", false, numbered(40, &counters(3))?)?; // before anybody listens
