@@ -236,11 +236,12 @@ fn cargo() -> PathBuf {
 }
 
 /// A static binary runs on any distribution of the board, whatever its C library. A program that aborts needs no tables for
-/// unwinding.
+/// unwinding; kernels say themselves what is inlined, and of the rest little need be.
 fn flags(board: &Board) -> Vec<String> {
     let mut flags = board.codegen_flags();
     flags.push("-Ctarget-feature=+crt-static".into());
     flags.push("-Cforce-unwind-tables=no".into());
+    flags.push("-Cllvm-args=-inline-threshold=80".into());
     flags
 }
 

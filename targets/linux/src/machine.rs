@@ -6,6 +6,7 @@ use crate::cores;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "vcgencmd")]
 use std::process::Command;
 
 /// A machine, as its firmware and its system describe it.
@@ -85,8 +86,12 @@ impl Machine {
 impl Condition {
     /// This machine's, now.
     pub fn read() -> Self {
-        let mut condition = Self::under(Path::new("/"));
-        condition.throttled = condition.throttled.or_else(ask_firmware);
+        let condition = Self::under(Path::new("/"));
+        #[cfg(feature = "vcgencmd")]
+        let condition = Self {
+            throttled: condition.throttled.or_else(ask_firmware),
+            ..condition
+        };
         condition
     }
 
@@ -179,6 +184,7 @@ fn temperature(root: &Path) -> Option<f64> {
 }
 
 /// What the firmware's program says, where a kernel has no file for it.
+#[cfg(feature = "vcgencmd")]
 fn ask_firmware() -> Option<u32> {
     let answer = Command::new("vcgencmd")
         .arg("get_throttled")

@@ -142,5 +142,5 @@ fn ports<'a>(
 
 /// Reports have string keys and finite numbers only, which always have a JSON form.
 fn json(value: &impl Serialize) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+    serde_json::to_string(value).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use crate::machine::{numbered, read};
 use crate::report::Energy;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "vcgencmd")]
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle, sleep};
@@ -17,6 +18,7 @@ const LEAST_READINGS: u64 = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Meter {
     /// The power management chip of a Raspberry Pi 5, by the firmware's program.
+    #[cfg(feature = "vcgencmd")]
     Pmic,
     /// A sensor of the kernel: the file with its microwatts.
     Sensor(PathBuf),
@@ -26,7 +28,9 @@ impl Meter {
     /// This machine's.
     pub(crate) fn find() -> Option<Self> {
         let sensor = Self::sensor(Path::new("/"));
-        sensor.or_else(|| Self::Pmic.watts().map(|_| Self::Pmic))
+        #[cfg(feature = "vcgencmd")]
+        let sensor = sensor.or_else(|| Self::Pmic.watts().map(|_| Self::Pmic));
+        sensor
     }
 
     fn sensor(root: &Path) -> Option<Self> {
@@ -38,6 +42,7 @@ impl Meter {
     fn watts(&self) -> Option<f64> {
         match self {
             Self::Sensor(file) => Some(f64::from(read(file)?.parse::<u32>().ok()?) / 1e6),
+            #[cfg(feature = "vcgencmd")]
             Self::Pmic => {
                 let command = Command::new("vcgencmd").arg("pmic_read_adc").output();
                 rails(&String::from_utf8(command.ok()?.stdout).ok()?)
@@ -47,6 +52,7 @@ impl Meter {
 
     fn name(&self) -> String {
         match self {
+            #[cfg(feature = "vcgencmd")]
             Self::Pmic => "vcgencmd pmic_read_adc".into(),
             Self::Sensor(file) => file.display().to_string(),
         }
@@ -71,6 +77,7 @@ impl Meter {
 
 /// The sum over all rails of current times voltage, of lines as `  VDD_CORE_A current(7)=1.25A` and
 /// `  VDD_CORE_V volt(15)=0.72V`.
+#[cfg(feature = "vcgencmd")]
 fn rails(text: &str) -> Option<f64> {
     let reading = |line: &str, suffix: &str, unit: char| {
         let (name, rest) = line.trim().split_once(' ')?;
@@ -91,6 +98,7 @@ fn rails(text: &str) -> Option<f64> {
 }
 
 /// A number as `0.72000000`: without exponents, which need large tables.
+#[cfg(feature = "vcgencmd")]
 fn decimal(text: &str) -> Option<f64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let parts: u32 = fraction.get(..fraction.len().min(6))?.parse().ok()?;
@@ -141,6 +149,7 @@ mod tests {
     use super::*;
     use std::fs;
 
+    #[cfg(feature = "vcgencmd")]
     #[test]
     fn a_chips_rails_are_added() {
         let text = "     3V3_SYS_A current(1)=0.5A\n     VDD_CORE_A current(7)=2.00000000A\n      3V3_SYS_V volt(9)=3.3V\n     VDD_CORE_V volt(15)=0.75000000V\n     EXT5V_V volt(24)=5.1V\n";
