@@ -5,11 +5,10 @@ use super::device_error;
 use super::emulator::Emulator;
 use crate::Error;
 use crate::dataset::Dataset;
-use crate::eval::{Opened, Runner};
+use crate::eval::{Opened, each_sample};
 use crate::report::record::OnDevice;
 use edgeprune_boards::Board;
 use edgeprune_device::RunReport;
-use edgeprune_runtime::Arena;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::Write;
@@ -144,15 +143,15 @@ fn write_inputs(
     folder: &Path,
 ) -> Result<Vec<PathBuf>, Error> {
     let opened = Opened::new(package, bytes)?;
-    let mut arena = Arena::new(opened.package().arena_bytes());
-    let mut runner = Runner::new(&opened, &mut arena)?;
     let paths: Vec<PathBuf> = (0..opened.input_elements().len())
         .map(|index| folder.join(format!("input-{index}.bin")))
         .collect();
     let create = |path: &PathBuf| File::create(path).map_err(Error::io(path));
     let mut files = paths.iter().map(create).collect::<Result<Vec<_>, _>>()?;
-    for sample in 0..data.len() {
-        let inputs = runner.input_bytes(&data.sample(sample)?)?;
+    let samples = each_sample(&opened, data.len(), |runner, sample| {
+        runner.input_bytes(&data.sample(sample)?)
+    })?;
+    for inputs in samples {
         for ((file, path), bytes) in files.iter_mut().zip(&paths).zip(&inputs) {
             file.write_all(bytes).map_err(Error::io(path))?;
         }

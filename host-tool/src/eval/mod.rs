@@ -16,7 +16,7 @@ use crate::graph::Graph;
 use crate::progress::Progress;
 use crate::report::describe::Description;
 use crate::report::record::Eval;
-use runner::each_sample;
+pub(crate) use runner::each_sample;
 use score::{SampleScore, Total};
 
 /// Runs every sample through the package, and through `against` if it is given; then finds the

@@ -155,7 +155,7 @@ impl<'o, 'm> Runner<'o, 'm> {
 
 /// Calls `job` for each of `count` samples, on every processor, with one session each. Results are
 /// in the order of the samples; of several errors, that of the first sample.
-pub(super) fn each_sample<T: Send>(
+pub(crate) fn each_sample<T: Send>(
     opened: &Opened<'_>,
     count: usize,
     job: impl Fn(&mut Runner<'_, '_>, usize) -> Result<T, Error> + Sync,
