@@ -5,9 +5,9 @@
 mod small;
 
 use small::network::Network;
-use small::{cores, package, samples, toolchain_is_there};
+use small::{MATRIX_CORE, cores, package, samples, toolchain_is_there};
 
-use edgeprune::bench::{self, BenchOptions, Job};
+use edgeprune::bench::{self, BenchOptions, BoardVm, Job};
 use edgeprune::build::{self, Jobs};
 use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::import;
@@ -17,7 +17,7 @@ use edgeprune::progress::Progress;
 use edgeprune::study::Cache;
 use edgeprune_boards::Board;
 use edgeprune_format::manifest::{Op, Window};
-use edgeprune_format::{Container, Manifest};
+use edgeprune_format::{Container, MAGIC, Manifest, VERSION};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ fn every_core_computes_the_bytes_that_the_host_computes() -> TestResult {
 }
 
 /// Emulated cores, in the order of [`Real::budgets`].
-const CORES: [&str; 3] = ["cortex-a53", "cortex-a72", "cortex-a76"];
+const CORES: [&str; 4] = ["cortex-a53", "cortex-a72", "cortex-a76", MATRIX_CORE];
 /// What an instruction count may exceed its budget by: compilers differ.
 const TOLERANCE: f64 = 1.02;
 
@@ -81,10 +81,10 @@ struct Real {
     /// Samples that an emulator gets through in time.
     samples: usize,
     /// Million instructions of one inference on each of [`CORES`].
-    budgets: [f64; 3],
+    budgets: [f64; 4],
 }
 
-const fn real(model: &'static str, samples: usize, budgets: [f64; 3]) -> Real {
+const fn real(model: &'static str, samples: usize, budgets: [f64; 4]) -> Real {
     Real {
         model,
         samples,
@@ -94,30 +94,42 @@ const fn real(model: &'static str, samples: usize, budgets: [f64; 3]) -> Real {
 
 /// Smallest first.
 const ZOO: [Real; 8] = [
-    real("mlperf-tiny/ad01_fp32.tflite", 8, [0.112, 0.112, 0.054]),
+    real(
+        "mlperf-tiny/ad01_fp32.tflite",
+        8,
+        [0.112, 0.112, 0.054, 0.051],
+    ),
     real(
         "mlperf-tiny/kws_ref_model_float32.tflite",
         8,
-        [1.178, 1.178, 0.594],
+        [1.178, 1.178, 0.594, 0.47],
     ),
     real(
         "mlperf-tiny/pretrainedResnet.tflite",
         8,
-        [2.421, 2.399, 1.400],
+        [2.421, 2.399, 1.400, 1.14],
     ),
-    real("mlperf-tiny/vww_96_float.tflite", 8, [2.272, 2.262, 1.256]),
+    real(
+        "mlperf-tiny/vww_96_float.tflite",
+        8,
+        [2.272, 2.262, 1.256, 1.21],
+    ),
     real(
         "mlperf-tiny/pretrainedResnet_large_float.tflite",
         4,
-        [12.738, 12.695, 6.959],
+        [12.738, 12.695, 6.959, 5.4],
     ),
-    real("imagenet/mobilenet_v2.onnx", 2, [101.99, 101.44, 46.77]),
+    real(
+        "imagenet/mobilenet_v2.onnx",
+        2,
+        [101.99, 101.44, 46.77, 36.7],
+    ),
     real(
         "imagenet/efficientnet_lite0.onnx",
         2,
-        [135.73, 135.23, 71.40],
+        [135.73, 135.23, 71.40, 59.4],
     ),
-    real("imagenet/resnet50.onnx", 1, [741.5, 741.9, 342.0]),
+    real("imagenet/resnet50.onnx", 1, [741.5, 741.9, 342.0, 223.0]),
 ];
 
 /// Million instructions of one inference.
@@ -150,6 +162,27 @@ fn assert_budgets(package: &Path, floats: Option<f64>, real: &Real) -> TestResul
     Ok(())
 }
 
+/// Asserts that one inference gives the host's bytes on a board with Linux, by ssh, and on a machine without an operating
+/// system.
+fn assert_bytes_of_whole_machines(package: &Path, vm: &BoardVm) -> TestResult {
+    let (package, config) = (package.to_string_lossy(), vm.config());
+    let once = ["bench", &package, "--runs", "1", "--warm-up", "0", "--json"];
+    let (config, host) = (
+        config.to_string_lossy(),
+        format!("rpi3={}", BoardVm::ADDRESS),
+    );
+    for machine in [
+        ["--ssh-config", &config, "--host", &host].as_slice(),
+        &["--board", "rpi3-bare", "--emulate"],
+    ] {
+        let output = edgeprune(&[&once, machine].concat())?;
+        assert!(output.status.success(), "{output:?}");
+        let record: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        assert_eq!(record["matches_host"], true, "{package} {machine:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_core() -> TestResult {
     let Some(zoo) = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from) else {
@@ -161,6 +194,7 @@ fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_cor
     }
     let folder = TempDir::new()?;
     let package = folder.path().join("model.epk");
+    let vm = BoardVm::boot(edgeprune_boards::find("rpi3")?, &["limit=3600"])?;
     for real in ZOO {
         let (model, count) = (zoo.join(real.model), real.samples);
         let graph = import::load(&model)?;
@@ -190,6 +224,7 @@ fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_cor
             false => None,
         };
         assert_budgets(&package, floats, &real)?;
+        assert_bytes_of_whole_machines(&package, &vm)?;
         let manifest = Manifest::parse(Container::parse(&packed.bytes)?.manifest)?;
         let least = arena_lower_bound(&manifest) as f64;
         let activations = f64::from(manifest.head.arena.activations);
@@ -345,26 +380,31 @@ fn a_binary_has_the_operators_of_its_packages_alone_and_names_one_that_is_missin
 }
 
 #[test]
-fn the_device_refuses_a_damaged_package_with_one_line() -> TestResult {
+fn the_device_refuses_a_damaged_or_newer_package_with_one_line() -> TestResult {
     if !toolchain_is_there()? {
         return Ok(());
     }
     let folder = TempDir::new()?;
     let path = package(folder.path())?;
     let bytes = fs::read(&path)?;
-    fs::write(&path, &bytes[..bytes.len() / 2])?;
+    let damaged = bytes[..bytes.len() / 2].to_vec();
+    let mut newer = bytes;
+    newer[MAGIC.len()..][..4].copy_from_slice(&(VERSION + 1).to_le_bytes());
     let board = cores()[0];
     let binary = build::shared_device_binary(board)?;
-    let run = Command::new(&build::toolchain(board)?.emulator)
-        .arg(&binary)
-        .arg("bench")
-        .arg(&path)
-        .output()?;
-    let message = String::from_utf8_lossy(&run.stderr);
-    assert_eq!(run.status.code(), Some(1));
-    assert_eq!(message.lines().count(), 1, "{message}");
-    for word in ["small.epk", "cut"] {
-        assert!(message.contains(word), "{message}");
+    for (bytes, words) in [(damaged, ["cut", "header"]), (newer, ["version", "update"])] {
+        fs::write(&path, bytes)?;
+        let run = Command::new(&build::toolchain(board)?.emulator)
+            .arg(&binary)
+            .arg("bench")
+            .arg(&path)
+            .output()?;
+        let message = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(1));
+        assert_eq!(message.lines().count(), 1, "{message}");
+        for word in ["small.epk"].into_iter().chain(words) {
+            assert!(message.contains(word), "{message}");
+        }
     }
     Ok(())
 }

@@ -39,7 +39,9 @@ fn records(board: &str) -> Vec<Record<'_>> {
             name,
             op: "conv_2d",
             kernel: "portable",
+            class: "conv_2d 3x3",
             macs: 1000,
+            bytes: 500,
             latency: latency(ticks),
         })
     };
@@ -106,7 +108,12 @@ fn a_file_becomes_a_record_that_report_shows() -> TestResult {
         (&record["runs"], &record["warm_up"]),
         (&10.into(), &2.into())
     );
-    assert_eq!(record["layers"][1]["us"], 1000.0);
+    let layer = &record["layers"][1];
+    assert_eq!(
+        (&layer["us"], &layer["bytes"]),
+        (&1000.0.into(), &500.into())
+    );
+    assert_eq!(layer["class"], "conv_2d 3x3");
     assert_eq!(record["output_sha256"], "07".repeat(32));
     assert_eq!(record["package_hash"], "5a".repeat(32));
     let shown = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
@@ -258,6 +265,29 @@ fn a_socket_is_joined_late_and_a_product_at_work_has_a_row() -> TestResult {
     ];
     assert_eq!(row(&text, &origin), expected, "{text}");
     assert!(text.contains("1 LOST"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_product_that_falls_silent_is_told_and_welcome_again() -> TestResult {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path)?;
+    let mut child = monitor().arg("--unix").arg(&path).arg("--json").spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("no pipe")?);
+    let (mut stream, _) = listener.accept()?;
+    stream.write_all(&numbered(0, &records("line-3")[0])?)?;
+    stream.write_all(&numbered(1, &counters(1))?)?;
+    wait_for(&mut lines, &["\"silent\":true"])?;
+    stream.write_all(&numbered(2, &counters(9))?)?;
+    drop(stream);
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut lines, &mut rest)?;
+    assert!(
+        rest.contains("counters") && !rest.contains("silent"),
+        "{rest}"
+    );
+    assert!(child.wait()?.success());
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 extern crate alloc;
 
 mod container;
+mod cost;
 #[cfg(feature = "encode")]
 pub mod encode;
 mod error;
@@ -20,6 +21,7 @@ pub mod rans;
 pub mod telemetry;
 
 pub use container::{ALIGNMENT, Container, HASH_LEN, HEADER_LEN, MAGIC, VERSION};
+pub use cost::Class;
 pub use error::FormatError;
 pub use heapless;
 pub use manifest::Manifest;

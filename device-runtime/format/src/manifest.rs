@@ -673,21 +673,6 @@ impl<'a> Manifest<'a> {
         self.tensors().nth(usize::from(id))
     }
 
-    /// Multiply-accumulates of one node for one sample; 0 where its tensors are not in the table.
-    pub fn macs(&self, node: &Node<'_>) -> u64 {
-        let weights = node
-            .op
-            .linear()
-            .and_then(|l| self.tensor(l.weights)?.elements());
-        let output = self.tensor(node.output).map(|tensor| tensor.shape);
-        match (weights, output) {
-            (Some(weights), Some([_, height, width, _])) => (weights as u64)
-                .saturating_mul(u64::from(height))
-                .saturating_mul(u64::from(width)),
-            _ => 0,
-        }
-    }
-
     /// The nodes, in order of execution.
     pub fn nodes(&self) -> Records<'a, Node<'a>> {
         Records::new(self.nodes, self.head.counts.nodes)

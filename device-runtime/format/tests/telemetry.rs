@@ -49,7 +49,9 @@ fn records() -> Vec<Record<'static>> {
             name: "conv",
             op: "conv_2d",
             kernel: "qs8-igemm-6x8c4-neon",
+            class: "conv_2d 3x3",
             macs: 1 << 33,
+            bytes: 1 << 20,
             latency: LATENCY,
         }),
         Record::Output { sha256: [0; 32] },
@@ -257,7 +259,9 @@ fn the_largest_record_of_each_kind_fits() {
         name: &long,
         op: &long,
         kernel: &long,
+        class: &long,
         macs: most,
+        bytes: most,
         latency,
     });
     let buckets = Record::Buckets {

@@ -10,7 +10,7 @@ use edgeprune_boards::{Bare, Board};
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// One instruction takes a nanosecond of the machine's time.
+/// One instruction takes a nanosecond of the machine's time, which never waits for the host's.
 const INSTRUCTIONS_PER_US: f64 = 1e3;
 /// Lines of a failed emulator's message that an error repeats.
 const TAIL_LINES: usize = 15;
@@ -80,7 +80,7 @@ fn emulate(board: &Board, bare: &Bare, image: &Path) -> Result<Output, Error> {
     command
         .args(["-M", machine, "-cpu", &board.emulator.cpu, "-m"])
         .arg(format!("{}M", bare.memory_mib))
-        .args(["-icount", "shift=0", "-nic", "none", "-display", "none"])
+        .args(["-icount", "shift=0,sleep=off", "-nic", "none", "-display", "none"])
         .args(["-monitor", "none", "-serial", "stdio", "-no-reboot"])
         .arg("-kernel")
         .arg(image)

@@ -3,7 +3,7 @@
 use super::bench::{ms, text};
 use super::output;
 use crate::Error;
-use crate::monitor::{Device, Heard, Source, watch};
+use crate::monitor::{Device, Heard, News, Source, watch};
 use crate::report::record::{Bench, Latency};
 use edgeprune_device::Broker;
 use edgeprune_format::telemetry::{Counters, Event, Record};
@@ -53,8 +53,8 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let sources = self.sources();
         let mut screen = Screen::new(&sources, &self);
-        let devices = watch(&sources, &mut |number, heard, event| {
-            screen.show(number, heard, event)
+        let devices = watch(&sources, &mut |number, heard, news| {
+            screen.show(number, heard, news)
         })?;
         screen.close(&devices)?;
         if let Some(path) = &self.output {
@@ -79,7 +79,7 @@ impl Args {
 
 /// One object for a single measurement, else a list.
 fn write_report(path: &Path, devices: &[Heard]) -> Result<(), Error> {
-    for Heard { origin, device } in devices {
+    for Heard { origin, device, .. } in devices {
         let lost = device.tally().lost;
         if device.bench().is_none() {
             output::note(format!("{origin}: no whole measurement came"));
@@ -140,6 +140,8 @@ struct Line<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     corrupt: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    silent: bool,
     /// Records lost so far.
     lost: u64,
 }
@@ -162,18 +164,18 @@ impl Screen {
         screen
     }
 
-    fn show(&mut self, number: usize, heard: &Heard, event: &Event<'_>) -> Result<(), Error> {
+    fn show(&mut self, number: usize, heard: &Heard, news: &News<'_>) -> Result<(), Error> {
         let origin = &heard.origin;
-        if matches!(event, Event::Text(_)) && !self.verbose {
+        if matches!(news, News::Event(Event::Text(_))) && !self.verbose {
             return Ok(());
         }
         if self.json {
-            return output::print(&json_line(heard, event)?);
+            return output::print(&json_line(heard, news)?);
         }
         let Some(table) = &self.table else {
-            return output::print(&format!("{origin}: {}\n", words(&heard.device, event)));
+            return output::print(&format!("{origin}: {}\n", words(&heard.device, news)));
         };
-        if let Event::Text(text) = event {
+        if let News::Event(Event::Text(text)) = news {
             table.println(format!("{origin}: {}", text.trim_end()));
         }
         match self.rows.get_mut(number) {
@@ -222,7 +224,7 @@ fn row(heard: &Heard) -> Vec<String> {
         heard.origin.clone(),
         board,
         model,
-        state(device).to_owned(),
+        state(heard).to_owned(),
         number(runs),
         shown(device.rate(), |rate| format!("{rate:.1}")),
         shown(latency.map(|latency| latency.p50), ms),
@@ -242,11 +244,13 @@ fn shown<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), text)
 }
 
-fn state(device: &Device) -> &'static str {
+fn state(heard: &Heard) -> &'static str {
+    let device = &heard.device;
     let [board, _] = device.name();
     match device.fault() {
         Some(_) => "fault",
         None if device.has_ended() => "done",
+        None if heard.is_silent => "silent",
         None if board.is_empty() => "waiting",
         None => "running",
     }
@@ -267,38 +271,41 @@ fn degrees(counters: &Counters) -> Option<f64> {
     counters.millidegrees.map(|m| f64::from(m) / 1e3)
 }
 
-fn json_line(heard: &Heard, event: &Event<'_>) -> Result<String, Error> {
+fn json_line(heard: &Heard, news: &News<'_>) -> Result<String, Error> {
     let mut line = Line {
         source: &heard.origin,
         sequence: None,
         record: None,
         text: None,
         corrupt: None,
+        silent: heard.is_silent,
         lost: heard.device.tally().lost,
     };
-    match event {
-        Event::Record {
+    match news {
+        News::Event(Event::Record {
             sequence, record, ..
-        } => (line.sequence, line.record) = (Some(*sequence), Some(record)),
-        Event::Text(text) => line.text = Some(text),
-        Event::Corrupt(cause) => line.corrupt = Some(cause.to_string()),
+        }) => (line.sequence, line.record) = (Some(*sequence), Some(record)),
+        News::Event(Event::Text(text)) => line.text = Some(text),
+        News::Event(Event::Corrupt(cause)) => line.corrupt = Some(cause.to_string()),
+        News::Silence => {}
     }
     let text = serde_json::to_string(&line);
     text.map(|text| text + "\n")
         .map_err(|cause| Error::io(Path::new("JSON"))(io::Error::other(cause)))
 }
 
-/// An event for people.
-fn words(device: &Device, event: &Event<'_>) -> String {
-    match event {
-        Event::Text(text) => text.trim_end().to_owned(),
-        Event::Corrupt(cause) => format!("CORRUPT {cause}"),
-        Event::Record {
+/// News for people.
+fn words(device: &Device, news: &News<'_>) -> String {
+    match news {
+        News::Event(Event::Text(text)) => text.trim_end().to_owned(),
+        News::Event(Event::Corrupt(cause)) => format!("CORRUPT {cause}"),
+        News::Event(Event::Record {
             lost: 0, record, ..
-        } => record_words(device, record),
-        Event::Record { lost, record, .. } => {
+        }) => record_words(device, record),
+        News::Event(Event::Record { lost, record, .. }) => {
             format!("{lost} LOST, then {}", record_words(device, record))
         }
+        News::Silence => "SILENT".to_owned(),
     }
 }
 

@@ -231,9 +231,9 @@ impl Experience {
 /// What the layers of a package cost.
 pub fn layers(manifest: &Manifest<'_>) -> Vec<Layer> {
     let layer = |node| Layer {
-        class: edgeprune_device::layer::class(manifest, &node),
+        class: manifest.class(&node).to_string(),
         macs: manifest.macs(&node),
-        bytes: edgeprune_device::layer::bytes(manifest, &node),
+        bytes: manifest.bytes(&node),
     };
     manifest.nodes().map(layer).collect()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// What a layer's time depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
-    /// Layers of a class cost alike: [`edgeprune_device::layer::class`].
+    /// Layers of a class cost alike: [`edgeprune_format::Class`].
     pub class: String,
     /// Multiply-accumulates.
     pub macs: u64,

@@ -4,6 +4,12 @@ use crate::report::record::{Bench, BenchLayer, Bucket, Identity, Latency};
 use edgeprune_format::telemetry::{
     self, Counters, Decoder, Event, Hello, Hexadecimal, Layer, Record, Run, Tally,
 };
+use std::time::Duration;
+
+/// The least time without a word that is taken for silence.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// As many reports that do not come are silence.
+const MISSING_INTERVALS: u64 = 3;
 
 /// What is known of a device.
 #[derive(Clone, Debug, Default)]
@@ -139,8 +145,8 @@ impl Device {
             op: layer.op.to_owned(),
             us,
             macs: layer.macs,
-            bytes: 0, // devices do not say
-            class: String::new(),
+            bytes: layer.bytes,
+            class: layer.class.to_owned(),
             kernel: layer.kernel.to_owned(),
             instructions: None,
         });
@@ -168,6 +174,15 @@ impl Device {
         let counters = self.counters.as_ref()?;
         let seconds = self.us(counters.period_ticks) / 1e6;
         (seconds > 0.0).then(|| counters.period.count as f64 / seconds)
+    }
+
+    /// How long it may say nothing, once it has begun to report at intervals.
+    pub fn patience(&self) -> Option<Duration> {
+        let counters = self
+            .counters
+            .filter(|_| self.fault.is_none() && !self.has_ended)?;
+        let intervals = self.us(counters.period_ticks.saturating_mul(MISSING_INTERVALS));
+        Some(PATIENCE.max(Duration::try_from_secs_f64(intervals / 1e6).unwrap_or(Duration::MAX)))
     }
 
     /// The benchmark, once the device has introduced itself and reported its runs.

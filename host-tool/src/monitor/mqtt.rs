@@ -1,6 +1,6 @@
 //! Devices that publish at an MQTT broker: a topic each.
 
-use super::{Device, Heard, Line, Message, See};
+use super::{Line, Message, News, See};
 use crate::Error;
 use edgeprune_device::{Broker, STATE};
 use edgeprune_format::telemetry::Decoder;
@@ -35,7 +35,7 @@ impl Topic {
         let is_its = |line: &Line| line.source == source && line.heard.origin == origin;
         let number = lines.iter().position(is_its).unwrap_or(lines.len());
         if number == lines.len() {
-            lines.push(Line::of_topic(source, origin));
+            lines.push(Line::new(source, origin.to_owned(), Decoder::joining()));
         }
         match state {
             Some(_) => lines[number].take_state(number, &self.frames, see),
@@ -46,25 +46,13 @@ impl Topic {
 }
 
 impl Line {
-    fn of_topic(source: usize, topic: &str) -> Self {
-        Self {
-            source,
-            heard: Heard {
-                origin: topic.to_owned(),
-                device: Device::default(),
-            },
-            decoder: Decoder::joining(),
-            is_over: false,
-        }
-    }
-
     /// Decodes what a broker keeps of a device, whose records are numbered by themselves.
     fn take_state(&mut self, number: usize, frames: &[u8], see: &mut See<'_>) -> Result<(), Error> {
         let mut decoder = Decoder::joining();
         for &byte in frames {
             if let Some(event) = decoder.push(byte) {
                 self.heard.device.take_state(&event);
-                see(number, &self.heard, &event)?;
+                see(number, &self.heard, &News::Event(event))?;
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::{Figure, Report};
 /// A column's name and cell.
 type Column = (&'static str, fn(&Run<'_>) -> String);
 
-const COLUMNS: [Column; 46] = [
+const COLUMNS: [Column; 47] = [
     ("model", |run| run.variant.model().into()),
     ("package", |run| run.variant.identity.package.clone()),
     ("package_hash", |run| {
@@ -92,6 +92,7 @@ const COLUMNS: [Column; 46] = [
     }),
     ("matches_host", |run| any(run, |bench| bench.matches_host)),
     ("doubts", |run| run.doubts().join("; ")),
+    ("expected_us", |run| cell(run.expected_us())),
 ];
 
 /// The whole document.

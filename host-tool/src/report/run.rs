@@ -61,6 +61,14 @@ impl<'a> Run<'a> {
         self.bench.filter(|bench| bench.emulated)
     }
 
+    /// The median latency that was expected when the package was made for this board and as many threads, in microseconds.
+    pub fn expected_us(&self) -> Option<f64> {
+        let (bench, pack) = (self.real()?, self.variant.pack.as_ref()?);
+        let prediction = pack.latency.as_ref()?;
+        let is_of_run = prediction.board == bench.board && prediction.threads == bench.threads;
+        prediction.us.filter(|_| is_of_run)
+    }
+
     /// Why the figures may not be what the board can do.
     pub fn doubts(&self) -> Vec<String> {
         self.bench.map_or_else(Vec::new, Bench::doubts)
@@ -113,8 +121,10 @@ fn place(bench: &Bench, all: &[Bench]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Record;
     use super::super::tests::{bench_of, of};
     use super::*;
+    use crate::latency::{Experience, Prediction};
 
     fn labels(changes: &[fn(&mut Bench)]) -> Vec<String> {
         let records = changes.iter().map(|change| bench_of("a", "1", change));
@@ -146,6 +156,22 @@ mod tests {
     #[test]
     fn a_later_record_replaces_that_of_the_same_key() {
         assert_eq!(labels(&[|_| {}, |b| b.runs = 99]), ["a on rpi4"]);
+    }
+
+    #[test]
+    fn what_was_expected_is_for_a_board_and_a_number_of_threads() {
+        let mut pack = super::super::tests::pack("a", "1");
+        if let Record::Pack(pack) = &mut pack {
+            pack.latency = Some(Prediction {
+                us: Some(120.0),
+                ..Experience::default().predict("rpi4", None, 1, &[])
+            });
+        }
+        let two = bench_of("a", "1", |b| b.threads = 2);
+        let emulated = bench_of("a", "1", |b| b.emulated = true);
+        let report = of(vec![pack, bench_of("a", "1", |_| {}), two, emulated]);
+        let expected: Vec<_> = report.runs().iter().map(Run::expected_us).collect();
+        assert_eq!(expected, [Some(120.0), None, None]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Variant;
 use super::baseline::{Baseline, Change, Verdict};
 use super::figure::{Figure, joules};
 use super::provenance::provenance;
-use super::record::{Bench, BenchLayer, EvalLayer};
+use super::record::{Bench, BenchLayer, EvalLayer, Pack};
 use super::run::Run;
 use super::text::{micros, none, per_cent, share_of_source};
 use crate::cli::output::{human_bytes, human_count};
@@ -112,6 +112,7 @@ pub(super) fn packages(variants: &[&Variant]) -> Option<Table> {
         "non-zero",
         "removed channels",
         "arena",
+        "expected latency",
         "top-1",
         "top-5",
         "agreement",
@@ -130,6 +131,7 @@ fn package(variant: &Variant) -> Vec<Cell> {
         or_none(pack, |pack| per_cent(100.0 * pack.density)),
         or_none(pack, |pack| pack.removed_channels.to_string()),
         or_none(variant.arena_bytes(), human_bytes),
+        or_none(pack.and_then(expected), |text| text),
         or_none(eval.and_then(|eval| eval.top1), per_cent),
         or_none(eval.and_then(|eval| eval.top5), per_cent),
         or_none(eval.and_then(|eval| eval.agreement), per_cent),
@@ -137,6 +139,16 @@ fn package(variant: &Variant) -> Vec<Cell> {
             format!("{db:.1} dB")
         }),
     ]
+}
+
+/// What `pack --board` expected.
+fn expected(pack: &Pack) -> Option<String> {
+    let prediction = pack.latency.as_ref()?;
+    let us = micros(prediction.us?);
+    Some(match prediction.threads {
+        1 => format!("{us} on {}", prediction.board),
+        threads => format!("{us} on {}, {threads} threads", prediction.board),
+    })
 }
 
 /// What runs are compared by.
@@ -211,6 +223,7 @@ pub(super) fn speed(runs: &[Run<'_>]) -> Option<Table> {
         "inferences",
         "min",
         "p50",
+        "expected",
         "p90",
         "p99",
         "max",
@@ -222,9 +235,13 @@ pub(super) fn speed(runs: &[Run<'_>]) -> Option<Table> {
         let mut cells = vec![heading(run, runs), bench.cpu.clone().into()];
         cells.push(or_none(run.real(), |bench| bench.runs.to_string()));
         cells.push(or_none(run.real(), |bench| micros(bench.latency_us.min)));
+        cells.push(figure(Figure::P50, run));
+        cells.push(or_none(run.expected_us(), |us| {
+            let error = 100.0 * (us / bench.latency_us.p50 - 1.0);
+            format!("{} ({error:+.1} %)", micros(us))
+        }));
         cells.extend(
             [
-                Figure::P50,
                 Figure::P90,
                 Figure::P99,
                 Figure::Max,

@@ -142,12 +142,16 @@ fn send_layers(session: &Session<'_, '_>, latencies: impl Iterator<Item = Latenc
             Some(name) => write!(kernel, "{name}"),
             None => kernel.write_str(KernelSet::portable().name()),
         }; // as much of it as fits
+        let mut class = String::<MAX_TEXT>::new();
+        let _ = write!(class, "{}", manifest.class(&node)); // always fits
         send(&Record::Layer(Layer {
             index,
             name: node.name,
             op: node.op.name(),
             kernel: &kernel,
+            class: &class,
             macs: manifest.macs(&node),
+            bytes: manifest.bytes(&node),
             latency,
         }));
     }

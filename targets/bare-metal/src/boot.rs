@@ -1,7 +1,7 @@
 //! The start-up code, and the end. It leads to the program's `start`, exceptions to its `fault`.
 
 use crate::board;
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 
 global_asm!(
     include_str!("boot.s"),
@@ -10,11 +10,14 @@ global_asm!(
     fault = sym crate::fault,
 );
 
+unsafe extern "C" {
+    /// Sleeps for ever, without a stack.
+    pub(crate) fn park() -> !;
+}
+
 /// Ends the program: without power where the board can, else asleep.
 pub(crate) fn stop() -> ! {
     board::power_off();
-    loop {
-        // SAFETY: waits for an event, touches nothing
-        unsafe { asm!("wfe", options(nomem, nostack, preserves_flags)) }
-    }
+    // SAFETY: code that needs nothing
+    unsafe { park() }
 }

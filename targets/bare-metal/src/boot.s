@@ -137,9 +137,10 @@ fault_entry:
     mrs     x3, far_el1
     b       {fault}
 
+// Masked, and with no source enabled, interrupts never end it: unlike `wfe`, an emulator takes no turn for it.
 .global park
 park:
-    wfe
+    wfi
     b       park
 
 .section .vectors, "ax"

@@ -20,7 +20,7 @@ use fault::fault;
 
 /// Where the start-up code goes, once.
 extern "C" fn start() -> ! {
-    board::connect_uart();
+    board::start();
     uart::start();
     match bench::bench(memory::package(), memory::arena()) {
         Ok(()) => report::end(),

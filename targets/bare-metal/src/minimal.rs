@@ -17,7 +17,7 @@ const NODES: usize = 64;
 
 /// Where the start-up code goes, once.
 extern "C" fn start() -> ! {
-    board::connect_uart();
+    board::start();
     uart::start();
     if infer(memory::package(), memory::arena()).is_none() {
         uart::write(b"the network does not run\n");

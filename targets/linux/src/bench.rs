@@ -1,6 +1,5 @@
 //! Measures how long an inference takes, on an input that is the same everywhere.
 
-use crate::layer;
 use crate::machine::{Condition, Machine};
 use crate::memory::Memory;
 use crate::meter::Meter;
@@ -248,8 +247,8 @@ fn layers(network: &Network<'_, '_>, nanoseconds: &[u64]) -> Vec<LayerTime> {
             op: node.op.name().to_owned(),
             us: ns as f64 / 1e3,
             macs: manifest.macs(&node),
-            bytes: layer::bytes(manifest, &node),
-            class: layer::class(manifest, &node),
+            bytes: manifest.bytes(&node),
+            class: manifest.class(&node).to_string(),
             kernel: network.kernel(index).map_or_else(
                 || KernelSet::portable().name().to_owned(),
                 |kernel| kernel.to_string(),

@@ -6,7 +6,6 @@
 mod bench;
 mod cores;
 mod error;
-pub mod layer;
 mod machine;
 mod memory;
 mod meter;

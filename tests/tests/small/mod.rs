@@ -11,11 +11,20 @@ use edgeprune_format::manifest::{Activation, DType, Op, Quantization, Window};
 use network::{Network, Random, linear};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-/// One board for each emulated core.
+/// A core with the matrix multiplication extension.
+pub(crate) const MATRIX_CORE: &str = "max";
+
+/// One board for each emulated core, and one of a core that no board here has, which runs another's binary.
 pub(crate) fn cores() -> Vec<&'static Board> {
-    let mut cores: Vec<&Board> = Vec::new();
-    for board in edgeprune_boards::all() {
+    static MATRIX: LazyLock<Board> = LazyLock::new(|| {
+        let mut board = edgeprune_boards::find("rpi-5").cloned().unwrap();
+        (board.id, board.emulator.cpu) = ("i8mm".into(), MATRIX_CORE.into());
+        board
+    });
+    let mut cores: Vec<&Board> = vec![];
+    for board in edgeprune_boards::all().iter().chain([&*MATRIX]) {
         if !cores.iter().any(|seen| seen.emulator == board.emulator) {
             cores.push(board);
         }

@@ -140,8 +140,13 @@ pub struct Layer<'a> {
     /// The kernel that runs it.
     #[serde(serialize_with = "cut")]
     pub kernel: &'a str,
+    /// Layers of a class cost alike: [`Class`](crate::Class).
+    #[serde(serialize_with = "cut")]
+    pub class: &'a str,
     /// Multiply-accumulates.
     pub macs: u64,
+    /// Bytes of what it reads and writes.
+    pub bytes: u64,
     /// How long it takes.
     pub latency: Latency,
 }

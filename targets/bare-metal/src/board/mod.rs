@@ -10,10 +10,10 @@ mod raspi4;
 mod virt;
 
 #[cfg(any(feature = "raspi3", feature = "raspi4"))]
-pub(crate) use raspi::{UART, UART_HZ, connect_uart, power_off};
+pub(crate) use raspi::{UART, UART_HZ, power_off, start};
 #[cfg(feature = "raspi3")]
 pub(crate) use raspi3::TIMER_HZ;
 #[cfg(feature = "raspi4")]
 pub(crate) use raspi4::TIMER_HZ;
 #[cfg(feature = "virt")]
-pub(crate) use virt::{TIMER_HZ, UART, UART_HZ, connect_uart, power_off};
+pub(crate) use virt::{TIMER_HZ, UART, UART_HZ, power_off, start};

@@ -5,7 +5,9 @@
 use super::raspi3::PERIPHERALS;
 #[cfg(feature = "raspi4")]
 use super::raspi4::PERIPHERALS;
+use crate::boot::park;
 use crate::register::Register;
+use core::arch::asm;
 
 /// The PL011, on pin 14.
 pub(crate) const UART: usize = PERIPHERALS + 0x20_1000;
@@ -26,13 +28,25 @@ const FULL_RESET: u32 = 0x20;
 /// Partition 63, from which the firmware does not start.
 const HALT: u32 = 0x555;
 
+/// Where the firmware's start-up code keeps the other cores: each goes to the address that its register gets, of which
+/// this is the lower half. Raspberry Pi's `armstubs/armstub8.S`, `spin_cpu1` to `spin_cpu3`.
+const SPIN_TABLE: [Register; 3] = {
+    // SAFETY: the firmware's memory, below all of the program's
+    unsafe { [Register::at(0xe0), Register::at(0xe8), Register::at(0xf0)] }
+};
+
 const fn register(offset: usize) -> Register {
     // SAFETY: the chip has these registers, outside of the program's memory
     unsafe { Register::at(PERIPHERALS + offset) }
 }
 
-/// Puts the UART on its pin, where the firmware may have something else.
-pub(crate) fn connect_uart() {
+/// Puts the other cores to sleep, and the UART on its pin, where the firmware may have something else.
+pub(crate) fn start() {
+    for core in SPIN_TABLE {
+        core.write(park as *const () as usize as u32);
+    }
+    // SAFETY: makes the writes visible and wakes the other cores, touches nothing of this one
+    unsafe { asm!("dsb sy", "sev", options(nostack, preserves_flags)) }
     let others = PIN_FUNCTIONS_10_TO_19.read() & !(FUNCTION << PIN_14);
     PIN_FUNCTIONS_10_TO_19.write(others | FUNCTION_0 << PIN_14);
 }

@@ -12,8 +12,8 @@ pub(crate) const UART_HZ: u32 = 24_000_000;
 /// Arm's Power State Coordination Interface (DEN 0022): `SYSTEM_OFF`.
 const SYSTEM_OFF: u64 = 0x8400_0008;
 
-/// Nothing to do: the line has no pins.
-pub(crate) fn connect_uart() {}
+/// Nothing to do: there is one core, and the line has no pins.
+pub(crate) fn start() {}
 
 /// Asks the emulator to end.
 pub(crate) fn power_off() {
