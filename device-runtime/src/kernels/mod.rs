@@ -53,7 +53,7 @@ pub use name::KernelName;
 pub(crate) use name::Shape;
 pub use panel::KernelLayout;
 pub(crate) use panel::{Depth, MAX_COLUMNS, MAX_STEP, Panel, STEPS};
-use winograd::{Convolution, Scratch};
+use winograd::Winograd;
 
 /// A set of kernels that this processor can run: holding the value is the proof.
 #[derive(Clone, Copy)]
@@ -171,7 +171,7 @@ pub(crate) struct Table {
     /// The same by a 3x3 window, with strides of 1 or 2 along rows, if the set has a faster way and there are channels enough for it.
     pub(crate) depthwise_3x3: Option<fn(&Depthwise3x3<'_>, Codes, &mut [i8]) -> Option<()>>,
     /// Integer convolution with a window of 3 x 3, where it is faster by tiles than `gemm_i8`.
-    pub(crate) winograd_i8: Option<fn(&Convolution<'_>, Scratch<'_>, &mut [i8]) -> Option<()>>,
+    pub(crate) winograd_i8: Option<Winograd>,
     /// The same, where neighbouring windows share their inputs, if the set has a faster way and [`convolution::suits`].
     pub(crate) convolution_3x3: Option<Convolve>,
     /// Rows that `gemm_f32` computes at once.

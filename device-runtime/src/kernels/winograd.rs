@@ -19,8 +19,10 @@ pub(crate) const PATCH: usize = TILE + 2;
 pub(crate) const POINTS: usize = PATCH * PATCH;
 /// Tiles that are multiplied together.
 pub(crate) const TOGETHER: usize = 4;
-/// Tiles that are transformed before they are multiplied by all weights.
+/// Tiles whose products with a panel are in memory at once.
 pub(crate) const BLOCK: usize = 4 * TOGETHER;
+/// Tiles that share weights which a run transforms.
+const SHARING: usize = 4 * BLOCK;
 /// Input channels of a group: these are transformed together.
 pub(crate) const GROUP: usize = 8;
 /// Bits of a sum, with its sign.
@@ -28,7 +30,8 @@ const SUM_BITS: u32 = 26;
 /// Groups whose sums cannot exceed [`SUM_BITS`], with weights of at most 127 and codes of at least -128.
 pub(crate) const MAX_GROUPS: usize = (1 << (SUM_BITS - 1)) / (127 * 128 * 9 * GROUP);
 
-/// Layout of the constants: as that of other products, with the weights `[point][input channel][column]`, `i16` each.
+/// Layout of the constants: as that of other products, with the weights `[point][input channel][column]`, `i16` each, or with
+/// the codes `[column][3][3][input channel]`, which a run then transforms.
 pub(crate) const PANEL: Panel = Panel::new(16, 1, 0);
 
 /// What the products of a point compute at once: tiles by output channels.
@@ -50,10 +53,32 @@ pub(crate) struct Extents {
 }
 
 impl Extents {
-    /// Whether this takes fewer instructions than a product of every window, and its constants, eight times the bytes, stay in a
-    /// cache or serve enough tiles to be worth their way from memory.
-    pub(crate) fn pays(&self) -> bool {
+    /// Whether transformed weights, eight times the bytes, are kept: where they stay in a cache.
+    pub(crate) fn keeps_weights(&self) -> bool {
         const CACHE: usize = 1 << 19;
+        let panel = PANEL.bytes(transformed(self.input[2]));
+        panel.saturating_mul(PANEL.count(self.output[2])) <= CACHE
+    }
+
+    /// An output channel's weights in the constants.
+    pub(crate) fn depth(&self) -> Depth {
+        match self.keeps_weights() {
+            true => transformed(self.input[2]),
+            false => Depth::together(9 * self.input[2]),
+        }
+    }
+
+    /// Tiles that are transformed before they are multiplied by all weights.
+    pub(crate) fn block(&self) -> usize {
+        match self.keeps_weights() {
+            true => BLOCK,
+            false => SHARING,
+        }
+    }
+
+    /// Whether this takes fewer instructions than a product of every window, and weights that a run transforms serve enough
+    /// tiles.
+    pub(crate) fn pays(&self) -> bool {
         if self.input[2] > usize::from(u16::MAX) {
             return false;
         }
@@ -65,8 +90,11 @@ impl Extents {
         let transforms = TOGETHER * (330 * groups + 1200 * panels);
         let products = POINTS * panels * (141 * groups + 40);
         let tiles = self.tiles().div_ceil(TOGETHER) * (transforms + products);
-        let bytes = panels * PANEL.bytes(depth(self.input[2]));
-        tiles < windows && (bytes <= CACHE || self.tiles() >= BLOCK)
+        let weights = match self.keeps_weights() {
+            true => 0,
+            false => 3200 * groups * panels * self.tiles().div_ceil(SHARING),
+        };
+        tiles + weights < windows && (self.keeps_weights() || self.tiles() >= BLOCK)
     }
 
     /// Groups of input channels, the last one filled up.
@@ -98,16 +126,24 @@ impl Extents {
     }
 
     /// Bytes of the parts of [`Scratch`].
-    fn parts(&self) -> Option<[usize; 4]> {
+    fn parts(&self) -> Option<[usize; 5]> {
         let channels = self.groups() * GROUP;
-        let block = BLOCK.min(self.tiles().next_multiple_of(TOGETHER));
+        let tiles = self.tiles().next_multiple_of(TOGETHER);
+        let block = BLOCK.min(tiles);
+        let weights = match self.keeps_weights() {
+            true => 0,
+            false => PANEL.columns * transformed(channels).codes(),
+        };
         let sums = match self.groups() > MAX_GROUPS {
             true => block * TILE * TILE * PANEL.columns * size_of::<i32>(),
             false => 0,
         };
         Some([
             aligned(POINTS.checked_mul(channels)?)?,
-            block.checked_mul(POINTS * channels * size_of::<i16>())?,
+            aligned(weights)?,
+            self.block()
+                .min(tiles)
+                .checked_mul(POINTS * channels * size_of::<i16>())?,
             block * POINTS * PANEL.columns * size_of::<i32>(),
             sums,
         ])
@@ -115,23 +151,24 @@ impl Extents {
 
     /// Bytes of working memory.
     pub(crate) fn scratch(&self) -> Option<usize> {
-        let [patch, points, products, sums] = self.parts()?;
+        let [patch, weights, points, products, sums] = self.parts()?;
         (patch.checked_add(points)?)
+            .checked_add(weights)?
             .checked_add(products)?
             .checked_add(sums)
     }
 }
 
-/// Bytes of an output channel's transformed weights.
-pub(crate) fn depth(channels: usize) -> Depth {
+/// An output channel's transformed weights, in bytes.
+fn transformed(channels: usize) -> Depth {
     Depth::together(POINTS * size_of::<i16>() * channels.next_multiple_of(GROUP))
 }
 
 /// Bytes of the panels of so many filters, and of one panel's codes: these are decoded to the end, where no panel reaches
 /// the codes of the next.
-pub(crate) fn constants(channels: usize, filters: usize) -> Option<usize> {
+pub(crate) fn constants(depth: Depth, channels: usize, filters: usize) -> Option<usize> {
     let panels = PANEL.count(filters);
-    let bytes = panels.checked_mul(PANEL.bytes(depth(channels)))?;
+    let bytes = panels.checked_mul(PANEL.bytes(depth))?;
     bytes.checked_add(PANEL.columns * 9 * channels)
 }
 
@@ -139,6 +176,8 @@ pub(crate) fn constants(channels: usize, filters: usize) -> Option<usize> {
 pub(crate) struct Scratch<'s> {
     /// A patch, where it does not lie in the input as it is.
     pub(crate) patch: &'s mut [i8],
+    /// Transformed weights of a panel, where they are not kept.
+    pub(crate) weights: &'s mut [i16],
     /// The block's transformed patches, `[tiles together][group][point][tile][channel]`.
     pub(crate) points: &'s mut [i16],
     /// Their products with a panel, `[tile][point][column]`.
@@ -150,17 +189,28 @@ pub(crate) struct Scratch<'s> {
 impl<'s> Scratch<'s> {
     /// Divides aligned memory of [`Extents::scratch`].
     pub(crate) fn split(shape: &Extents, memory: &'s mut [u8]) -> Option<Self> {
-        let [patch, points, products, sums] = shape.parts()?;
+        let [patch, weights, points, products, sums] = shape.parts()?;
         let (patch, rest) = memory.split_at_mut_checked(patch)?;
+        let (weights, rest) = rest.split_at_mut_checked(weights)?;
         let (points, rest) = rest.split_at_mut_checked(points)?;
         let (products, rest) = rest.split_at_mut_checked(products)?;
         Some(Self {
             patch: bytemuck::cast_slice_mut(patch),
+            weights: bytemuck::try_cast_slice_mut(weights).ok()?,
             points: bytemuck::try_cast_slice_mut(points).ok()?,
             products: bytemuck::try_cast_slice_mut(products).ok()?,
             sums: bytemuck::try_cast_slice_mut(rest.get_mut(..sums)?).ok()?,
         })
     }
+}
+
+/// What a set of kernels has for tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct Winograd {
+    /// Writes the transformed weights of a panel from codes `[column][3][3][input channel]` of so many channels.
+    pub(crate) transform_weights: fn(&[i8], usize, &mut [i16]) -> Option<()>,
+    /// Computes rows of a convolution's output.
+    pub(crate) convolve: fn(&Convolution<'_>, Scratch<'_>, &mut [i8]) -> Option<()>,
 }
 
 /// A convolution.
@@ -174,55 +224,4 @@ pub(crate) struct Convolution<'s> {
     pub(crate) codes: Codes,
     /// Rows of output positions to compute, from one that begins tiles on.
     pub(crate) rows: Range<usize>,
-}
-
-/// Writes the transformed weights of a panel: `codes` are `[column][3][3][input channel]`.
-pub(crate) fn transform_weights(codes: &[i8], channels: usize, panel: &mut [u8]) -> Option<()> {
-    panel.fill(0);
-    let points = panel.get_mut(PANEL.head()..)?;
-    let (points, _) = points.as_chunks_mut::<{ size_of::<i16>() }>();
-    let filled = channels.next_multiple_of(GROUP);
-    for (column, codes) in codes.chunks_exact(9 * channels.max(1)).enumerate() {
-        for first in (0..channels).step_by(GROUP) {
-            let count = GROUP.min(channels - first);
-            let mut window = [[[0i16; GROUP]; 3]; 3];
-            let taps = codes.chunks_exact(channels);
-            for (tap, codes) in window.as_flattened_mut().iter_mut().zip(taps) {
-                let codes = codes.get(first..first + count)?;
-                tap.iter_mut()
-                    .zip(codes)
-                    .for_each(|(to, &code)| *to = code.into());
-            }
-            let [a, b, c] = window.map(transform);
-            for x in 0..PATCH {
-                for (y, lanes) in transform([a[x], b[x], c[x]]).iter().enumerate() {
-                    let at = ((y * PATCH + x) * filled + first) * PANEL.columns + column;
-                    put(lanes, points.get_mut(at..)?);
-                }
-            }
-        }
-    }
-    Some(())
-}
-
-/// Writes the weights of a group's channels, each of which has a column of panels.
-#[inline(never)]
-fn put(lanes: &[i16; GROUP], points: &mut [[u8; size_of::<i16>()]]) {
-    for (to, lane) in points.iter_mut().step_by(PANEL.columns).zip(lanes) {
-        *to = lane.to_le_bytes();
-    }
-}
-
-/// `G` times a column of weights, for each of some channels: at most 12 times the greatest.
-#[inline(never)]
-fn transform([a, b, c]: [[i16; GROUP]; 3]) -> [[i16; GROUP]; PATCH] {
-    let each = |f: fn(i16, i16, i16) -> i16| core::array::from_fn(|i| f(a[i], b[i], c[i]));
-    [
-        each(|a, _, _| 6 * a),
-        each(|a, b, c| -4 * (a + b + c)),
-        each(|a, b, c| -4 * (a - b + c)),
-        each(|a, b, c| a + 2 * b + 4 * c),
-        each(|a, b, c| a - 2 * b + 4 * c),
-        each(|_, _, c| 6 * c),
-    ]
 }

@@ -107,7 +107,10 @@ impl Conv2d {
         geometry.input[2] = channels * element;
         let depth = depth(&geometry, groups, inputs * element);
         let layout = match tiles {
-            Some(_) => Layout::Tiles { inputs },
+            Some(tiles) => Layout::Tiles {
+                inputs,
+                depth: tiles.depth(),
+            },
             None => Layout::Rows { groups, depth },
         };
         let mut layer = Self {
@@ -144,6 +147,9 @@ impl Conv2d {
         scratch: usize,
         own: &mut [u8],
     ) -> Expansion {
+        if let Some(winograd) = kernels.winograd_i8.filter(|_| self.is_tiled) {
+            return self.linear.expand_tiles(body, winograd, own);
+        }
         self.linear.expand(body, kernels.panel, own)?;
         // weights that are read in place stay as they are
         let fits = |layer: &SparseLayer| layer.scratch <= scratch && !own.is_empty();
@@ -419,8 +425,8 @@ impl Conv2d {
             rows: memory.pieces.clone(),
         };
         let scratch = Scratch::split(shape, memory.scratch)?;
-        let convolve = memory.kernels.table().winograd_i8?;
-        convolve(&convolution, scratch, codes_mut(memory.output))
+        let kernels = memory.kernels.table().winograd_i8?;
+        (kernels.convolve)(&convolution, scratch, codes_mut(memory.output))
     }
 
     fn run_products(&self, memory: &mut Memory<'_>) -> Option<()> {

@@ -12,7 +12,8 @@
 use super::panels::{ASYMMETRIC, Layout, Panels, add_to, least, place_columns, place_rows, sum};
 use super::{Activation, Checked, Context, Element, Expansion, Fault, OUTSIDE, Place, Region};
 use super::{blob, codes, codes_mut, constant_place, valid_scale, words, words_mut};
-use crate::kernels::{FloatWeights, Floats, MAX_STEP, Panel, winograd};
+use crate::kernels::winograd::{self, Winograd};
+use crate::kernels::{Depth, FloatWeights, Floats, MAX_STEP, Panel};
 use crate::plan::aligned;
 use crate::quantize::{Codes, bf16, multiplier};
 use core::ops::Range;
@@ -168,7 +169,7 @@ impl Linear {
                 float_constants(weights.dtype, channels, depth)
             }
             (_, Source::Elements(_)) => match layout {
-                Layout::Tiles { inputs } => winograd::constants(inputs, channels),
+                Layout::Tiles { inputs, depth } => winograd::constants(depth, inputs, channels),
                 _ => wanted.bytes(),
             },
             (_, Source::Panels(..)) if bias.is_some() => return Err("a bias beside panels"),
@@ -301,10 +302,29 @@ impl Linear {
         {
             return stored.check(panels).map_err(Fault::What);
         }
-        match self.layout {
-            Layout::Tiles { inputs } => self.transform_weights(body, inputs, own)?,
-            _ => self.place_weights(body, wanted, own)?,
-        }
+        self.place_weights(body, wanted, own)?;
+        self.write_heads(body, zero_point, wanted, own)
+    }
+
+    /// The same for kernels that compute tiles.
+    pub(crate) fn expand_tiles(&self, body: &[u8], kernels: Winograd, own: &mut [u8]) -> Expansion {
+        let (Element::I8 { zero_point, .. }, Layout::Tiles { inputs, depth }) =
+            (self.input, self.layout)
+        else {
+            return Err(OUTSIDE.into());
+        };
+        self.place_tiles(body, (inputs, depth), kernels, own)?;
+        self.write_heads(body, zero_point, self.wanted(winograd::PANEL), own)
+    }
+
+    /// Writes the bias and the multiplier of every channel.
+    fn write_heads(
+        &self,
+        body: &[u8],
+        zero_point: i8,
+        wanted: Panels,
+        own: &mut [u8],
+    ) -> Expansion {
         for channel in 0..self.channels {
             let constants = self.channel_constants(body, channel, zero_point, wanted, own);
             constants.ok_or(OUTSIDE)?;
@@ -344,9 +364,15 @@ impl Linear {
         }
     }
 
-    /// Decodes the codes to the end of `own`, transforms those of each panel to their place before, and writes the sum of each
-    /// channel's codes where its bias will be.
-    fn transform_weights(&self, body: &[u8], inputs: usize, own: &mut [u8]) -> Expansion {
+    /// Decodes the codes to the end of `own`, brings those of each panel to their place before, transformed where they are kept so,
+    /// and writes the sum of each channel's codes where its bias will be.
+    fn place_tiles(
+        &self,
+        body: &[u8],
+        (inputs, depth): (usize, Depth),
+        kernels: Winograd,
+        own: &mut [u8],
+    ) -> Expansion {
         let outside = "constants outside the arena";
         let begin = own.len().checked_sub(self.channels * self.depth);
         let mut begin = begin.ok_or(outside)?;
@@ -358,7 +384,8 @@ impl Linear {
         if least(codes(weights)) == i8::MIN {
             return Err(ASYMMETRIC.into());
         }
-        let bytes = winograd::PANEL.bytes(winograd::depth(inputs));
+        let bytes = winograd::PANEL.bytes(depth);
+        let keeps = depth.codes() != self.depth;
         for panel in 0..winograd::PANEL.count(self.channels) {
             let (panels, weights) = own.split_at_mut_checked(begin).ok_or(outside)?;
             let panel = panels
@@ -366,10 +393,19 @@ impl Linear {
                 .ok_or(outside)?;
             let mut each = weights.chunks(winograd::PANEL.columns * self.depth);
             let weights = codes(each.next().unwrap_or_default());
-            winograd::transform_weights(weights, inputs, panel).ok_or(outside)?;
+            panel.fill(0);
+            let (head, place) = panel.split_at_mut(winograd::PANEL.head());
             for (column, weights) in weights.chunks(self.depth).enumerate() {
-                add_to(panel, 4 * column, sum(weights)).ok_or(outside)?;
+                add_to(head, 4 * column, sum(weights)).ok_or(outside)?;
             }
+            match keeps {
+                true => words_mut(place)
+                    .and_then(|place| (kernels.transform_weights)(weights, inputs, place)),
+                false => codes_mut(place)
+                    .get_mut(..weights.len())
+                    .map(|place| place.copy_from_slice(weights)),
+            }
+            .ok_or(outside)?;
             begin += weights.len();
         }
         Ok(())

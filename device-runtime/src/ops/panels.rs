@@ -14,8 +14,9 @@ const PANEL_ALIGNMENT: usize = 8;
 pub(crate) enum Layout {
     /// `[channel][depth]`, in groups of channels that share inputs.
     Rows { groups: usize, depth: Depth },
-    /// `[channel][depth]`, with windows of 3 x 3 for kernels that compute tiles; not of stored panels.
-    Tiles { inputs: usize },
+    /// `[channel][depth]`, with windows of 3 x 3 for kernels that compute tiles and have so many bytes of a channel; not of stored
+    /// panels.
+    Tiles { inputs: usize, depth: Depth },
     /// `[depth][channel]`: depthwise.
     Columns,
 }
@@ -38,7 +39,7 @@ impl Panels {
         let depth = Depth::together(depth);
         let (panel, groups, depth) = match layout {
             Layout::Rows { groups, .. } => (panel, groups.max(1), depth),
-            Layout::Tiles { inputs } => (winograd::PANEL, 1, winograd::depth(inputs)),
+            Layout::Tiles { depth, .. } => (winograd::PANEL, 1, depth),
             Layout::Columns => (Panel::new(channels, 1, 0), 1, depth),
         };
         Self {

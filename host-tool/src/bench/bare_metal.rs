@@ -80,7 +80,14 @@ fn emulate(board: &Board, bare: &Bare, image: &Path) -> Result<Output, Error> {
     command
         .args(["-M", machine, "-cpu", &board.emulator.cpu, "-m"])
         .arg(format!("{}M", bare.memory_mib))
-        .args(["-icount", "shift=0,sleep=off", "-nic", "none", "-display", "none"])
+        .args([
+            "-icount",
+            "shift=0,sleep=off",
+            "-nic",
+            "none",
+            "-display",
+            "none",
+        ])
         .args(["-monitor", "none", "-serial", "stdio", "-no-reboot"])
         .arg("-kernel")
         .arg(image)

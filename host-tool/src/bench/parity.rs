@@ -9,6 +9,7 @@ use crate::eval::{Opened, each_sample};
 use crate::report::record::OnDevice;
 use edgeprune_boards::Board;
 use edgeprune_device::RunReport;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::Write;
@@ -44,10 +45,13 @@ impl Parity {
 /// A package that does not open, samples that do not fit, no toolchain or emulator.
 pub fn parity(package: &Path, data: &Dataset, boards: &[&Board]) -> Result<Vec<Parity>, Error> {
     let samples = Samples::write(package, data)?;
+    let emulators = boards.iter().map(|board| Emulator::new(board));
+    let emulators: Vec<Emulator> = emulators.collect::<Result<_, _>>()?;
     boards
-        .iter()
-        .map(|board| {
-            let there = Emulator::new(board)?.run(package, &samples.files)?;
+        .par_iter()
+        .zip(&emulators)
+        .map(|(board, emulator)| {
+            let there = emulator.run(package, &samples.files)?;
             Ok(Parity {
                 board: board.id.clone(),
                 cpu: board.cpu.core.clone(),

@@ -52,7 +52,14 @@ fn emulated_tests_of(architecture: &Architecture) -> Result<(), Failure> {
     let triple = architecture.triple;
     let variable = triple.to_ascii_uppercase().replace('-', "_");
     Step::cargo(["test", "--release", "-p", RUNTIME, "--features", "std"])
-        .args(["--test", "linear", "--test", "operators"])
+        .args([
+            "--test",
+            "linear",
+            "--test",
+            "operators",
+            "--test",
+            "winograd",
+        ])
         .args(["--target", triple, "--target-dir", FOLDER])
         .env("RUSTC", compiler(architecture)?)
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")

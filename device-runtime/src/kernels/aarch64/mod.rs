@@ -55,6 +55,7 @@ use super::Table;
 use super::portable;
 use super::sparse::{DOTPROD as DOTPROD_COST, I8MM as I8MM_COST, NEON as NEON_COST, Sparse};
 use super::tile::gemm_i8;
+use super::winograd::Winograd;
 
 pub(super) static NEON: Table = Table {
     name: "neon",
@@ -67,13 +68,16 @@ pub(super) static NEON: Table = Table {
     gemm_f32: kernel_of!("float_layers", float::gemm_f32, gemm, out, stride),
     depthwise_f32: kernel_of!("float_layers", float::depthwise_f32, depthwise, out),
     add_i8: add::add_i8,
-    winograd_i8: Some(kernel_of!(
-        "conv_2d",
-        winograd::convolve,
-        convolution,
-        scratch,
-        out
-    )),
+    winograd_i8: Some(Winograd {
+        transform_weights: kernel_of!(
+            "conv_2d",
+            winograd::transform_weights,
+            codes,
+            channels,
+            panel
+        ),
+        convolve: kernel_of!("conv_2d", winograd::convolve, convolution, scratch, out),
+    }),
     sparse: Some(Sparse {
         cost: NEON_COST,
         gemm_i8: kernel_of!(

@@ -4,7 +4,6 @@
 use super::requantize::Requantize;
 use crate::kernels::winograd::{
     BLOCK, Convolution, Extents, GROUP, MAX_GROUPS, PANEL, PATCH, POINTS, Scratch, TILE, TOGETHER,
-    depth,
 };
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -27,6 +26,156 @@ const TILE_SUMS: usize = TILE * TILE * COLUMNS;
 const NINTH: i32 = 0x38e3_8e39;
 const _: () = assert!(NINTH.wrapping_mul(9) == 1);
 
+/// Output channels whose weights are transformed together.
+const TOGETHER_COLUMNS: usize = 8;
+const TAPS: usize = 9;
+
+/// Writes the transformed weights of a panel: `codes` are `[column][3][3][input channel]`.
+pub(super) fn transform_weights(codes: &[i8], channels: usize, points: &mut [i16]) -> Option<()> {
+    let point = channels.next_multiple_of(GROUP) * COLUMNS;
+    for column in (0..COLUMNS).step_by(TOGETHER_COLUMNS) {
+        let codes = codes.get(column * TAPS * channels..).unwrap_or_default();
+        for first in (0..channels).step_by(GROUP) {
+            let to = points.get_mut(first * COLUMNS + column..)?;
+            transform_group(&Weights::at(codes, channels, first)?, point, to)?;
+        }
+    }
+    Some(())
+}
+
+/// Weights of a group of input channels and of columns, in memory: some of codes, or a copy filled up by zeros.
+enum Weights<'c> {
+    /// From the first column's first tap on; from a tap to the next it is so far.
+    Whole(&'c [i8], usize),
+    Copy([[[i8; GROUP]; TAPS]; TOGETHER_COLUMNS]),
+}
+
+impl<'c> Weights<'c> {
+    /// Those of the columns that `codes` begin with, from the input channel `first` on.
+    fn at(codes: &'c [i8], channels: usize, first: usize) -> Option<Self> {
+        let length = (TOGETHER_COLUMNS * TAPS - 1) * channels + GROUP;
+        if first + GROUP <= channels
+            && let Some(codes) = codes.get(first..first + length)
+        {
+            return Some(Self::Whole(codes, channels));
+        }
+        let mut copy = [[[0; GROUP]; TAPS]; TOGETHER_COLUMNS];
+        let count = GROUP.min(channels - first);
+        let taps = copy.as_flattened_mut().iter_mut();
+        for (to, codes) in taps.zip(codes.chunks_exact(channels)) {
+            to.get_mut(..count)?
+                .copy_from_slice(codes.get(first..first + count)?);
+        }
+        Some(Self::Copy(copy))
+    }
+
+    /// The first, and how far it is from a tap to the next; those of a column are together.
+    fn parts(&self) -> (&[i8], usize) {
+        match self {
+            Self::Whole(codes, tap) => (codes, *tap),
+            Self::Copy(copy) => (copy.as_flattened().as_flattened(), GROUP),
+        }
+    }
+}
+
+/// Transforms weights of a group; from a point to the next it is so far.
+#[inline(never)]
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+fn transform_group(weights: &Weights<'_>, point: usize, to: &mut [i16]) -> Option<()> {
+    let (codes, tap) = weights.parts();
+    let last = (POINTS - 1) * point + (GROUP - 1) * COLUMNS + TOGETHER_COLUMNS;
+    if codes.len() < (TOGETHER_COLUMNS * TAPS - 1) * tap + GROUP || to.len() < last {
+        return None;
+    }
+    // SAFETY: the last code and the last product are within, as is everything before. NEON belongs to the target, as
+    // `super` asserts.
+    unsafe {
+        let taps: [_; TAPS] = from_fn(|i| transpose(codes.as_ptr().add(i * tap), TAPS * tap));
+        for pair in 0..GROUP / 2 {
+            let taps: [int8x16_t; TAPS] = from_fn(|i| taps[i][pair]);
+            let to = to.as_mut_ptr().add(2 * pair * COLUMNS);
+            transform_window(from_fn(|i| vmovl_s8(vget_low_s8(taps[i]))), point, to);
+            let to = to.add(COLUMNS);
+            transform_window(from_fn(|i| vmovl_high_s8(taps[i])), point, to);
+        }
+    }
+    Some(())
+}
+
+/// GROUP codes of each of some columns, as those columns' codes of each channel; a vector has two channels.
+///
+/// # Safety
+/// TOGETHER_COLUMNS columns, `column` codes apart, have GROUP readable codes each.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+unsafe fn transpose(codes: *const i8, column: usize) -> [int8x16_t; GROUP / 2] {
+    // SAFETY: the caller's; NEON, see `transform_group`.
+    unsafe {
+        let load = |i: usize| vcombine_s8(vld1_s8(codes.add(i * column)), vdup_n_s8(0));
+        // each pass moves the highest bit of the columns' index below that of the channels'
+        let [a, b, c, d] = from_fn(|i| vzip1q_s8(load(i), load(i + 4)));
+        let [a, b, c, d] = interleave([a, b, c, d]);
+        interleave([a, b, c, d])
+    }
+}
+
+/// Interleaves the eight halves: the first with the fifth, and so on.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions")]
+fn interleave([a, b, c, d]: [int8x16_t; 4]) -> [int8x16_t; 4] {
+    // SAFETY: NEON, see `transform_group`.
+    unsafe {
+        [
+            vzip1q_s8(a, c),
+            vzip2q_s8(a, c),
+            vzip1q_s8(b, d),
+            vzip2q_s8(b, d),
+        ]
+    }
+}
+
+/// `G g G^T` of windows, a column each.
+///
+/// # Safety
+/// `to` has room for POINTS points, `point` apart, of TOGETHER_COLUMNS.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+unsafe fn transform_window(taps: [int16x8_t; TAPS], point: usize, mut to: *mut i16) {
+    let [a, b, c, d, e, f, g, h, i] = taps;
+    let rows = [
+        weights_pass([a, b, c]),
+        weights_pass([d, e, f]),
+        weights_pass([g, h, i]),
+    ];
+    let columns: [_; PATCH] = from_fn(|x| weights_pass(from_fn(|y| rows[y][x])));
+    for y in 0..PATCH {
+        for column in &columns {
+            // SAFETY: the caller's; NEON, see `transform_group`.
+            unsafe { vst1q_s16(to, column[y]) };
+            to = to.wrapping_add(point);
+        }
+    }
+}
+
+/// `G` times weights: at most 12 times the greatest.
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions")]
+fn weights_pass([a, b, c]: [int16x8_t; 3]) -> [int16x8_t; PATCH] {
+    // SAFETY: NEON, see `transform_group`.
+    unsafe {
+        let (outer, twice) = (vaddq_s16(a, c), vaddq_s16(b, b));
+        let quadruple = vmlaq_n_s16(a, c, 4);
+        [
+            vmulq_n_s16(a, 6),
+            vmulq_n_s16(vaddq_s16(outer, b), -4),
+            vmulq_n_s16(vsubq_s16(outer, b), -4),
+            vaddq_s16(quadruple, twice),
+            vsubq_s16(quadruple, twice),
+            vmulq_n_s16(c, 6),
+        ]
+    }
+}
+
 /// Computes rows of a convolution's output.
 pub(super) fn convolve(
     convolution: &Convolution<'_>,
@@ -34,28 +183,39 @@ pub(super) fn convolve(
     out: &mut [i8],
 ) -> Option<()> {
     let shape = convolution.shape;
+    let weights = core::mem::take(&mut scratch.weights);
     let all = shape.tiles_of(&convolution.rows);
-    for first in all.clone().step_by(BLOCK) {
-        let tiles = first..all.end.min(first + BLOCK);
+    for first in all.clone().step_by(shape.block()) {
+        let tiles = first..all.end.min(first + shape.block());
         for (index, tile) in tiles.clone().enumerate() {
             transform_input(convolution, tile, index, &mut scratch)?;
         }
-        let panels = convolution
-            .panels
-            .chunks_exact(PANEL.bytes(depth(shape.input[2])));
+        let panels = convolution.panels.chunks_exact(PANEL.bytes(shape.depth()));
         let columns = (0..shape.output[2]).step_by(COLUMNS);
         for (column, panel) in columns.zip(panels) {
-            for group in (0..shape.groups()).step_by(MAX_GROUPS) {
-                let groups = group..shape.groups().min(group + MAX_GROUPS);
-                multiply(shape, tiles.len(), &groups, panel, &mut scratch)?;
-                transform_products(
-                    convolution,
-                    &tiles,
-                    &groups,
-                    (column, panel),
-                    &mut scratch,
-                    out,
-                )?;
+            let (head, panel) = panel.split_at_checked(PANEL.head())?;
+            let weights: &[i16] = match shape.keeps_weights() {
+                true => bytemuck::try_cast_slice(panel).ok()?,
+                false => {
+                    transform_weights(bytemuck::cast_slice(panel), shape.input[2], weights)?;
+                    weights
+                }
+            };
+            for first in tiles.clone().step_by(BLOCK) {
+                let block = first..tiles.end.min(first + BLOCK);
+                let at = first - tiles.start;
+                for group in (0..shape.groups()).step_by(MAX_GROUPS) {
+                    let groups = group..shape.groups().min(group + MAX_GROUPS);
+                    multiply(shape, at..at + block.len(), &groups, weights, &mut scratch)?;
+                    transform_products(
+                        convolution,
+                        &block,
+                        &groups,
+                        (column, head),
+                        &mut scratch,
+                        out,
+                    )?;
+                }
             }
         }
     }
@@ -69,20 +229,20 @@ fn transform_products(
     convolution: &Convolution<'_>,
     tiles: &Range<usize>,
     groups: &Range<usize>,
-    (column, panel): (usize, &[u8]),
+    (column, head): (usize, &[u8]),
     scratch: &mut Scratch<'_>,
     out: &mut [i8],
 ) -> Option<()> {
     let shape = convolution.shape;
     let requantize = Requantize::new(convolution.codes);
-    let biases: &[i32] = bytemuck::try_cast_slice(panel.get(..4 * COLUMNS)?).ok()?;
+    let biases: &[i32] = bytemuck::try_cast_slice(head.get(..4 * COLUMNS)?).ok()?;
     let products = scratch.products.as_chunks().0.iter();
     let mut sums = scratch.sums.chunks_exact_mut(TILE_SUMS);
     for (tile, products) in tiles.clone().zip(products) {
         let sums = sums.next().unwrap_or_default();
         if groups.end == shape.groups() {
             let before = Before::new(groups, biases, sums);
-            let codes = tile_codes(products, before, panel, requantize)?;
+            let codes = tile_codes(products, before, head, requantize)?;
             store(convolution, tile, column, &codes, out)?;
             continue;
         }
@@ -263,22 +423,21 @@ fn second_pass([a, b, c, d, e, f]: [int16x8_t; PATCH]) -> [int16x8_t; PATCH] {
     }
 }
 
-/// Multiplies the transformed patches of a block by a panel, over some groups of input channels.
+/// Multiplies transformed patches by a panel's weights, over some groups of input channels.
 #[inline(never)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 fn multiply(
     shape: &Extents,
-    tiles: usize,
+    tiles: Range<usize>,
     groups: &Range<usize>,
-    panel: &[u8],
+    weights: &[i16],
     scratch: &mut Scratch<'_>,
 ) -> Option<()> {
     let all = shape.groups();
-    let weights = panel.get(PANEL.head()..)?;
-    let weights = weights.get(..POINTS * all * GROUP_WEIGHTS * size_of::<i16>())?;
-    let weights: *const i16 = weights.as_ptr().cast();
-    let together = tiles.div_ceil(TOGETHER);
-    let points = scratch.points.get(..together * all * GROUP_POINTS)?;
+    let weights = weights.get(..POINTS * all * GROUP_WEIGHTS)?.as_ptr();
+    let (first, together) = (tiles.start / TOGETHER, tiles.len().div_ceil(TOGETHER));
+    let points = scratch.points.get(first * all * GROUP_POINTS..)?;
+    let points = points.get(..together * all * GROUP_POINTS)?;
     let products = scratch.products.as_chunks_mut::<TOGETHER_PRODUCTS>().0;
     let products = products.get_mut(..together)?;
     if groups.is_empty() || groups.end > all {
