@@ -90,32 +90,35 @@ fn transform_group(weights: &Weights<'_>, point: usize, to: &mut [i16]) -> Optio
     // SAFETY: the last code and the last product are within, as is everything before. NEON belongs to the target, as
     // `super` asserts.
     unsafe {
-        let taps: [_; TAPS] = from_fn(|i| transpose(codes.as_ptr().add(i * tap), TAPS * tap));
-        for pair in 0..GROUP / 2 {
-            let taps: [int8x16_t; TAPS] = from_fn(|i| taps[i][pair]);
-            let to = to.as_mut_ptr().add(2 * pair * COLUMNS);
-            transform_window(from_fn(|i| vmovl_s8(vget_low_s8(taps[i]))), point, to);
-            let to = to.add(COLUMNS);
-            transform_window(from_fn(|i| vmovl_high_s8(taps[i])), point, to);
+        let mut taps = [[[0; TOGETHER_COLUMNS]; GROUP]; TAPS];
+        for (i, taps) in taps.iter_mut().enumerate() {
+            transpose(codes.as_ptr().add(i * tap), TAPS * tap, taps);
+        }
+        for channel in 0..GROUP {
+            let window = from_fn(|i| vmovl_s8(vld1_s8(taps[i][channel].as_ptr())));
+            let to = to.as_mut_ptr().add(channel * COLUMNS);
+            transform_window(window, point, to);
         }
     }
     Some(())
 }
 
-/// GROUP codes of each of some columns, as those columns' codes of each channel; a vector has two channels.
+/// Takes GROUP codes of each of some columns, and writes those columns' codes of each channel.
 ///
 /// # Safety
 /// TOGETHER_COLUMNS columns, `column` codes apart, have GROUP readable codes each.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-unsafe fn transpose(codes: *const i8, column: usize) -> [int8x16_t; GROUP / 2] {
+unsafe fn transpose(codes: *const i8, column: usize, to: &mut [[i8; TOGETHER_COLUMNS]; GROUP]) {
     // SAFETY: the caller's; NEON, see `transform_group`.
     unsafe {
         let load = |i: usize| vcombine_s8(vld1_s8(codes.add(i * column)), vdup_n_s8(0));
         // each pass moves the highest bit of the columns' index below that of the channels'
-        let [a, b, c, d] = from_fn(|i| vzip1q_s8(load(i), load(i + 4)));
-        let [a, b, c, d] = interleave([a, b, c, d]);
-        interleave([a, b, c, d])
+        let halves = from_fn(|i| vzip1q_s8(load(i), load(i + 4)));
+        let pairs = interleave(interleave(halves));
+        for (to, pair) in to.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+            vst1q_s8(to.as_flattened_mut().as_mut_ptr(), pair);
+        }
     }
 }
 
