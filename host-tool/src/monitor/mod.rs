@@ -45,10 +45,10 @@ pub struct Heard {
 }
 
 /// What there is to tell of a device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum News<'n> {
     /// Something came.
-    Event(Event<'n>),
+    Event(&'n Event<'n>),
     /// Nothing has come for so long that something should have.
     Silence,
 }
@@ -169,7 +169,7 @@ impl Line {
         for &byte in bytes {
             if let Some(event) = self.decoder.push(byte) {
                 self.heard.device.take(&event);
-                see(number, &self.heard, &News::Event(event))?;
+                see(number, &self.heard, &News::Event(&event))?;
             }
         }
         self.is_over |= bytes.is_empty() || self.heard.device.has_ended();
@@ -177,7 +177,7 @@ impl Line {
             && let Some(event) = self.decoder.finish()
         {
             self.heard.device.take(&event);
-            see(number, &self.heard, &News::Event(event))?;
+            see(number, &self.heard, &News::Event(&event))?;
         }
         Ok(())
     }

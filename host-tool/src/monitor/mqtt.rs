@@ -52,7 +52,7 @@ impl Line {
         for &byte in frames {
             if let Some(event) = decoder.push(byte) {
                 self.heard.device.take_state(&event);
-                see(number, &self.heard, &News::Event(event))?;
+                see(number, &self.heard, &News::Event(&event))?;
             }
         }
         Ok(())
