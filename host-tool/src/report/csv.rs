@@ -188,7 +188,7 @@ mod tests {
         assert!(
             header.starts_with("model,package,package_hash,board,cpu,emulated,threads,kernels,")
         );
-        assert!(header.ends_with(",throttled_after,output_sha256,matches_host,doubts"));
-        assert_eq!(header.split(',').count(), 46);
+        assert!(header.ends_with(",throttled_after,output_sha256,matches_host,doubts,expected_us"));
+        assert_eq!(header.split(',').count(), 47);
     }
 }

@@ -74,7 +74,7 @@ pub(super) static NEON: Table = Table {
             winograd::transform_weights,
             codes,
             channels,
-            panel
+            points
         ),
         convolve: kernel_of!("conv_2d", winograd::convolve, convolution, scratch, out),
     }),

@@ -44,6 +44,10 @@ pub(super) fn transform_weights(codes: &[i8], channels: usize, points: &mut [i16
 }
 
 /// Weights of a group of input channels and of columns, in memory: some of codes, or a copy filled up by zeros.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no allocator to box with"
+)]
 enum Weights<'c> {
     /// From the first column's first tap on; from a tap to the next it is so far.
     Whole(&'c [i8], usize),
@@ -90,12 +94,16 @@ fn transform_group(weights: &Weights<'_>, point: usize, to: &mut [i16]) -> Optio
     // SAFETY: the last code and the last product are within, as is everything before. NEON belongs to the target, as
     // `super` asserts.
     unsafe {
-        let mut taps = [[[0; TOGETHER_COLUMNS]; GROUP]; TAPS];
-        for (i, taps) in taps.iter_mut().enumerate() {
-            transpose(codes.as_ptr().add(i * tap), TAPS * tap, taps);
+        let mut windows = [[[0; TOGETHER_COLUMNS]; TAPS]; GROUP];
+        for i in 0..TAPS {
+            let pairs = transpose(codes.as_ptr().add(i * tap), TAPS * tap);
+            for ([a, b], pair) in windows.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+                vst1_s8(a[i].as_mut_ptr(), vget_low_s8(pair));
+                vst1_s8(b[i].as_mut_ptr(), vget_high_s8(pair));
+            }
         }
-        for channel in 0..GROUP {
-            let window = from_fn(|i| vmovl_s8(vld1_s8(taps[i][channel].as_ptr())));
+        for (channel, window) in windows.iter().enumerate() {
+            let window = from_fn(|i| vmovl_s8(vld1_s8(window[i].as_ptr())));
             let to = to.as_mut_ptr().add(channel * COLUMNS);
             transform_window(window, point, to);
         }
@@ -103,22 +111,19 @@ fn transform_group(weights: &Weights<'_>, point: usize, to: &mut [i16]) -> Optio
     Some(())
 }
 
-/// Takes GROUP codes of each of some columns, and writes those columns' codes of each channel.
+/// GROUP codes of each of some columns, as those columns' codes of each channel; a vector has two channels.
 ///
 /// # Safety
 /// TOGETHER_COLUMNS columns, `column` codes apart, have GROUP readable codes each.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-unsafe fn transpose(codes: *const i8, column: usize, to: &mut [[i8; TOGETHER_COLUMNS]; GROUP]) {
+unsafe fn transpose(codes: *const i8, column: usize) -> [int8x16_t; GROUP / 2] {
     // SAFETY: the caller's; NEON, see `transform_group`.
     unsafe {
         let load = |i: usize| vcombine_s8(vld1_s8(codes.add(i * column)), vdup_n_s8(0));
         // each pass moves the highest bit of the columns' index below that of the channels'
         let halves = from_fn(|i| vzip1q_s8(load(i), load(i + 4)));
-        let pairs = interleave(interleave(halves));
-        for (to, pair) in to.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
-            vst1q_s8(to.as_flattened_mut().as_mut_ptr(), pair);
-        }
+        interleave(interleave(halves))
     }
 }
 
