@@ -96,7 +96,7 @@ fn from_stdin(arguments: &[&str], bytes: &[u8]) -> Result<Output, Box<dyn Error>
 }
 
 #[test]
-fn a_file_becomes_a_record_that_report_shows() -> TestResult {
+fn a_file_becomes_a_record_that_report_shows_and_learn_learns_from() -> TestResult {
     let folder = TempDir::new()?;
     let (stream, report) = (folder.path().join("a.bin"), folder.path().join("a.json"));
     fs::write(&stream, whole("rpi3-bare")?)?;
@@ -121,6 +121,13 @@ fn a_file_becomes_a_record_that_report_shows() -> TestResult {
         .arg(&report)
         .output()?;
     assert!(String::from_utf8_lossy(&shown.stdout).contains("rpi3-bare"));
+    let taught = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        .arg("learn")
+        .arg(&report)
+        .env("EDGEPRUNE_BOARDS", folder.path())
+        .output()?;
+    assert!(taught.status.success(), "{taught:?}");
+    assert!(folder.path().join("rpi3-bare.json").exists());
     Ok(())
 }
 

@@ -336,11 +336,16 @@ fn broken_clients_harm_nobody() -> TestResult {
     gone.write_all(&record(sample))?;
     drop(gone);
     let mut good = connect(&socket)?;
-    for number in 0..3 {
+    let (mut number, mut computed) = (0, 0);
+    while computed < 3 {
         good.write_all(&record(sample))?;
         let answer = answer(&mut good).ok_or("no answer")?;
-        assert_eq!((answer.number, answer.status), (number, 0));
-        assert_eq!(answer.outputs, place.expected(sample)?.0);
+        assert_eq!(answer.number, number);
+        match answer.status {
+            0 => assert_eq!(answer.outputs, place.expected(sample)?.0),
+            status => assert_eq!(status, 1), // as long as the deaf one's samples take all room
+        }
+        (number, computed) = (number + 1, computed + u32::from(answer.status == 0));
     }
     let said = stop(child, "-INT")?;
     let refused = said.split(", ").nth(2);
