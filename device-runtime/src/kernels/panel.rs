@@ -27,7 +27,7 @@ pub(super) const PORTABLE: Panel = Panel::new(1, 4, 0);
 pub(super) const NEON: Panel = Panel::new(4, 16, 0);
 pub(super) const DOTPROD: Panel = Panel::new(8, 4, 0);
 pub(super) const I8MM: Panel = Panel::new(16, 8, 0);
-pub(super) const AVX2: Panel = Panel::new(4, 16, 0);
+pub(super) const AVX2: Panel = Panel::new(8, 4, 0);
 pub(super) const AVX512: Panel = Panel::new(16, 4, 128);
 
 /// How a set of kernels wants the constants of a network laid out. Known on every processor, whether it can

@@ -66,8 +66,8 @@ pub(super) trait Tile {
         keep: usize,
     ) {
         let mut whole = [0i8; MAX_ROWS * MAX_COLUMNS];
-        const { assert!(Self::PANELS == 1) };
-        // SAFETY: the buffer has room for a tile of one panel; the rest is the caller's.
+        const { assert!(Self::ROWS * Self::COLUMNS <= MAX_ROWS * MAX_COLUMNS) };
+        // SAFETY: the buffer has room for a tile; the rest is the caller's.
         unsafe {
             Self::codes(sums, panel, requantize, whole.as_mut_ptr(), Self::COLUMNS);
             for m in 0..M {
@@ -150,16 +150,19 @@ impl<const M: usize> Rows<M> {
     }
 }
 
-/// Some rows by all panels, then the next rows: where their runs begin is found once. `Last` takes the panels that are
+/// Some rows by all panels, then the next rows: where their runs begin is found once. `Fewer` and then `Last` take the panels that are
 /// left where there are too few for a tile of `T`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "places that have been written")]
-pub(super) fn gemm_i8<T: Tile, Last: Tile<Requantize = T::Requantize>>(
+pub(super) fn gemm_i8<
+    T: Tile,
+    Fewer: Tile<Requantize = T::Requantize>,
+    Last: Tile<Requantize = T::Requantize>,
+>(
     gemm: &Gemm<'_>,
     mut out: Out<'_>,
 ) -> Option<()> {
     let panels = gemm.check(T::PANEL)?;
-    let bytes = T::PANELS * T::PANEL.bytes(gemm.depth());
     let to = Place::new::<T>(gemm, &mut out)?;
     let mut begins = [MaybeUninit::uninit(); PLACES];
     let rows = PLACES / gemm.runs / MAX_ROWS * MAX_ROWS;
@@ -174,23 +177,40 @@ pub(super) fn gemm_i8<T: Tile, Last: Tile<Requantize = T::Requantize>>(
         }
         // SAFETY: there is a start for each, so all have been written.
         let begins = unsafe { core::slice::from_raw_parts(begins.as_ptr().cast(), begins.len()) };
-        for (index, panels) in panels.chunks(bytes).enumerate() {
-            let column = index * T::COLUMNS;
-            let keep = T::COLUMNS.min(gemm.columns - column);
-            let to = to.at(first, column);
-            match T::PANELS > 1 && panels.len() == bytes {
-                true => rows_by_panels::<T>(gemm, begins, panels, to, keep),
-                false => rows_by_panels::<Last>(gemm, begins, panels, to, keep),
-            }
+        let to = to.at(first, 0);
+        let mut left = (panels, 0);
+        by_tiles::<T>(gemm, begins, to, &mut left);
+        if Fewer::PANELS < T::PANELS {
+            by_tiles::<Fewer>(gemm, begins, to, &mut left);
+        }
+        if Last::PANELS < Fewer::PANELS {
+            by_tiles::<Last>(gemm, begins, to, &mut left);
         }
         first += rows;
     }
     Some(())
 }
 
+/// Some rows, whose runs begin at `begins`, by the panels that are left and that tiles of `T` take; the first
+/// of them begins with the output channel beside it.
+#[inline(always)]
+fn by_tiles<T: Tile>(
+    gemm: &Gemm<'_>,
+    begins: &[*const i8],
+    to: Place<T::Requantize>,
+    left: &mut (&[u8], usize),
+) {
+    let bytes = T::PANELS * T::PANEL.bytes(gemm.depth());
+    while let Some((panels, rest)) = left.0.split_at_checked(bytes) {
+        let keep = T::COLUMNS.min(gemm.columns - left.1);
+        rows_by_tile::<T>(gemm, begins, panels, to.at(0, left.1), keep);
+        *left = (rest, left.1 + keep);
+    }
+}
+
 /// Some rows, whose runs begin at `begins`, by the panels of a tile.
 #[inline(always)]
-fn rows_by_panels<T: Tile>(
+fn rows_by_tile<T: Tile>(
     gemm: &Gemm<'_>,
     begins: &[*const i8],
     panels: &[u8],

@@ -62,7 +62,7 @@ pub(super) static NEON: Table = Table {
     products_per_microsecond: 8_000,
     panel: <neon::Neon as super::tile::Tile>::PANEL,
     rows: <neon::Neon as super::tile::Tile>::ROWS,
-    gemm_i8: |gemm, out| gemm_i8::<neon::Neon, neon::Neon>(gemm, out),
+    gemm_i8: |gemm, out| gemm_i8::<neon::Neon, neon::Neon, neon::Neon>(gemm, out),
     depthwise_i8: kernel_of!("depthwise_conv_2d", depthwise::depthwise_i8, depthwise, out),
     rows_f32: 4,
     gemm_f32: kernel_of!("float_layers", float::gemm_f32, gemm, out, stride),
@@ -96,7 +96,9 @@ static DOTPROD: Table = Table {
     products_per_microsecond: 50_000,
     panel: <dotprod::DotProduct as super::tile::Tile>::PANEL,
     rows: <dotprod::DotProduct as super::tile::Tile>::ROWS,
-    gemm_i8: |gemm, out| gemm_i8::<dotprod::DotProduct, dotprod::DotProduct>(gemm, out),
+    gemm_i8: |gemm, out| {
+        gemm_i8::<dotprod::DotProduct, dotprod::DotProduct, dotprod::DotProduct>(gemm, out)
+    },
     depthwise_3x3: Some(kernel_of!(
         "depthwise_conv_2d",
         columns::depthwise_3x3,
@@ -130,7 +132,9 @@ static I8MM: Table = Table {
     products_per_microsecond: 64_000,
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
     rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,
-    gemm_i8: |gemm, out| gemm_i8::<i8mm::MatrixProduct, i8mm::MatrixProduct>(gemm, out),
+    gemm_i8: |gemm, out| {
+        gemm_i8::<i8mm::MatrixProduct, i8mm::MatrixProduct, i8mm::MatrixProduct>(gemm, out)
+    },
     convolution_3x3: None,
     sparse: Some(Sparse {
         cost: I8MM_COST,

@@ -1,28 +1,40 @@
-//! Integer products of codes widened to sixteen bits.
+//! Integer products by AVX2's sums of byte products.
 
 #![expect(
     clippy::needless_range_loop,
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
-use crate::kernels::depthwise::{self, Lanes};
+pub(super) mod depthwise;
+
+use super::vector::requantize;
 use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
-use crate::kernels::{Depthwise, Out};
 use crate::quantize::Codes;
+use core::arch::asm;
 use core::arch::x86_64::*;
 
-/// Sixteen-bit products, added in pairs (`vpmaddwd`).
-pub(super) struct Avx2;
+/// Products of an unsigned and a signed byte, added in pairs (`vpmaddubsw`), then in fours (`vpmaddwd`). A code's sign goes to
+/// the weight (`vpsignb`), so that the code is unsigned: 128 x 127 twice stays below 2^15, and nothing saturates. `PANELS` panels share the input codes.
+pub(super) struct Signs<const PANELS: usize>;
 
 const COLUMNS: usize = panel::AVX2.columns;
 const STEP: usize = panel::AVX2.step;
 
+/// The sums of a row.
+#[derive(Clone, Copy)]
+pub(super) struct Sums<const PANELS: usize> {
+    sums: [__m256i; PANELS],
+    /// Bytes from a panel to the next.
+    panel: usize,
+}
+
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-impl Tile for Avx2 {
+impl<const PANELS: usize> Tile for Signs<PANELS> {
     const PANEL: Panel = panel::AVX2;
-    const ROWS: usize = 2;
-    type Sums = __m128i;
+    const PANELS: usize = PANELS;
+    const ROWS: usize = if PANELS == 4 { 2 } else { 4 };
+    type Sums = Sums<PANELS>;
     type Requantize = Codes;
 
     fn requantize(codes: Codes) -> Codes {
@@ -30,170 +42,117 @@ impl Tile for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn sums<const M: usize>(rows: Rows<M>, panel: *const u8) -> [__m128i; M] {
-        // SAFETY: the caller's panel has a head and, for each step of each run, COLUMNS x STEP codes; a run is
+    unsafe fn sums<const M: usize>(rows: Rows<M>, panels: *const u8) -> [Sums<PANELS>; M] {
+        let panel = Self::PANEL.bytes(rows.depth());
+        // SAFETY: the caller's panels have heads and, for each step of each run, COLUMNS x STEP codes; a run is
         // a whole number of steps, and its rows are readable. The caller has seen to AVX2.
         unsafe {
-            let mut partial = [[_mm256_setzero_si256(); COLUMNS]; M];
-            let mut weights = panel.add(Self::PANEL.head());
+            let mut all = [Sums {
+                sums: [_mm256_setzero_si256(); PANELS],
+                panel,
+            }; M];
+            for p in 0..PANELS {
+                let biases = _mm256_loadu_si256(panels.add(p * panel).cast());
+                for m in 0..M {
+                    all[m].sums[p] = biases;
+                }
+            }
+            let ones = ones();
+            let mut weights = panels.add(Self::PANEL.head());
             for run in 0..rows.runs() {
                 let begin = rows.begin(run);
                 for at in (0..rows.run()).step_by(STEP) {
-                    let mut x = [_mm256_setzero_si256(); M];
-                    for m in 0..M {
-                        x[m] = widened(begin[m].add(at));
+                    let mut w = [ones; PANELS];
+                    for p in 0..PANELS {
+                        w[p] = _mm256_loadu_si256(weights.add(p * panel).cast());
                     }
-                    for n in 0..COLUMNS {
-                        let w = widened(weights.add(n * STEP).cast());
-                        for m in 0..M {
-                            let products = _mm256_madd_epi16(x[m], w);
-                            partial[m][n] = _mm256_add_epi32(partial[m][n], products);
+                    for m in 0..M {
+                        let codes = begin[m].add(at).cast::<i32>().read_unaligned();
+                        let codes = _mm256_set1_epi32(codes);
+                        let unsigned = _mm256_abs_epi8(codes);
+                        for p in 0..PANELS {
+                            let pairs =
+                                _mm256_maddubs_epi16(unsigned, _mm256_sign_epi8(w[p], codes));
+                            let fours = _mm256_madd_epi16(pairs, ones);
+                            all[m].sums[p] = _mm256_add_epi32(all[m].sums[p], fours);
                         }
                     }
                     weights = weights.add(COLUMNS * STEP);
                 }
             }
-            let mut sums = [_mm_loadu_si128(panel.cast()); M];
-            for m in 0..M {
-                let [a, b, c, d] = partial[m];
-                let halves = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-                let low = _mm256_castsi256_si128(halves);
-                let total = _mm_add_epi32(low, _mm256_extracti128_si256::<1>(halves));
-                sums[m] = _mm_add_epi32(sums[m], total);
-            }
-            sums
+            all
         }
     }
 
     #[inline(always)]
     unsafe fn codes<const M: usize>(
-        sums: [__m128i; M],
-        panel: *const u8,
+        sums: [Sums<PANELS>; M],
+        panels: *const u8,
         codes: Codes,
         out: *mut i8,
         stride: usize,
     ) {
-        let (zero_point, [least, greatest]) = codes.parts();
-        // SAFETY: the caller's panel has a head; `out` has room for COLUMNS codes of M rows. The caller
-        // has seen to AVX2.
+        // SAFETY: the caller's panels have heads; `out` has room for a tile. The caller has seen to AVX2.
         unsafe {
-            let multiplier = _mm_loadu_ps(panel.add(4 * COLUMNS).cast());
-            for m in 0..M {
-                let steps = _mm_mul_ps(_mm_cvtepi32_ps(sums[m]), multiplier);
-                let steps =
-                    _mm_min_ps(_mm_max_ps(steps, _mm_set1_ps(least)), _mm_set1_ps(greatest));
-                // to nearest, ties to even: nothing here changes the rounding mode
-                let codes = _mm_add_epi32(_mm_cvtps_epi32(steps), _mm_set1_epi32(zero_point));
-                let words = _mm_packs_epi32(codes, codes);
-                let codes = _mm_cvtsi128_si32(_mm_packs_epi16(words, words));
-                out.add(m * stride).cast::<i32>().write_unaligned(codes);
+            let mut multipliers = [_mm256_setzero_ps(); PANELS];
+            for p in 0..PANELS {
+                let head = panels.add(p * sums[0].panel);
+                multipliers[p] = _mm256_loadu_ps(head.add(4 * COLUMNS).cast());
+            }
+            // four times eight sums at a time, of one row or more
+            for first in (0..M * PANELS).step_by(4) {
+                let mut some = [sums[0].sums[0]; 4];
+                let mut by = [multipliers[0]; 4];
+                for i in 0..4 {
+                    let at = (first + i).min(M * PANELS - 1);
+                    some[i] = sums[at / PANELS].sums[at % PANELS];
+                    by[i] = multipliers[at % PANELS];
+                }
+                let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+                let done = _mm256_permutevar8x32_epi32(requantize(some, by, codes), order);
+                if PANELS == 4 {
+                    _mm256_storeu_si256(out.add(first / 4 * stride).cast(), done);
+                } else {
+                    let mut eights = [0i64; 4];
+                    _mm256_storeu_si256(eights.as_mut_ptr().cast(), done);
+                    for i in 0..4 {
+                        let at = first + i;
+                        if at < M * PANELS {
+                            let to = out.add(at / PANELS * stride + at % PANELS * COLUMNS);
+                            to.cast::<i64>().write_unaligned(eights[i]);
+                        }
+                    }
+                }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn store<const M: usize>(sums: &[__m128i; M], row: usize, out: *mut i32) {
-        // SAFETY: `out` has room for COLUMNS sums.
-        unsafe { _mm_storeu_si128(out.cast(), sums[row]) }
-    }
-}
-
-#[inline(always)]
-pub(super) fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
-    depthwise::depthwise_i8::<Avx2, Avx2>(depthwise, out)
-}
-
-/// Integer depthwise convolution of sixteen channels: two taps are interleaved, so that one instruction adds both products.
-#[expect(unsafe_code, reason = "vector instructions on checked memory")]
-impl Lanes for Avx2 {
-    const LANES: usize = 16;
-    type Codes = __m128i;
-    type Sums = [__m256i; 2];
-
-    #[inline(always)]
-    unsafe fn load(codes: *const i8) -> __m128i {
-        // SAFETY: the caller's, here and in what follows.
-        unsafe { _mm_loadu_si128(codes.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn biases(biases: *const i32) -> [__m256i; 2] {
-        // SAFETY: the caller's.
+    unsafe fn store<const M: usize>(sums: &[Sums<PANELS>; M], row: usize, out: *mut i32) {
+        // SAFETY: `out` has room for the columns' sums.
         unsafe {
-            let high = _mm256_loadu_si256(biases.add(8).cast());
-            [_mm256_loadu_si256(biases.cast()), high]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn add_two(sums: [__m256i; 2], x: [__m128i; 2], w: [__m128i; 2]) -> [__m256i; 2] {
-        // SAFETY: the caller's.
-        unsafe {
-            let (x, w) = (pairs(x), pairs(w));
-            [
-                _mm256_add_epi32(sums[0], _mm256_madd_epi16(x[0], w[0])),
-                _mm256_add_epi32(sums[1], _mm256_madd_epi16(x[1], w[1])),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn add_one(sums: [__m256i; 2], x: __m128i, w: __m128i) -> [__m256i; 2] {
-        // SAFETY: the caller's.
-        unsafe {
-            let none = _mm_setzero_si128();
-            Self::add_two(sums, [x, none], [w, none])
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store(sums: [__m256i; 2], multipliers: *const f32, codes: Codes, out: *mut i8) {
-        let (zero_point, [least, greatest]) = codes.parts();
-        // SAFETY: the caller's.
-        unsafe {
-            let mut codes = sums;
-            for half in 0..2 {
-                let multipliers = _mm256_loadu_ps(multipliers.add(8 * half));
-                let steps = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[half]), multipliers);
-                let steps = _mm256_max_ps(steps, _mm256_set1_ps(least));
-                let steps = _mm256_min_ps(steps, _mm256_set1_ps(greatest));
-                // to nearest, ties to even: nothing here changes the rounding mode
-                let steps = _mm256_cvtps_epi32(steps);
-                codes[half] = _mm256_add_epi32(steps, _mm256_set1_epi32(zero_point));
+            for p in 0..PANELS {
+                _mm256_storeu_si256(out.add(p * COLUMNS).cast(), sums[row].sums[p]);
             }
-            // four of each half in turn
-            let words = _mm256_packs_epi32(codes[0], codes[1]);
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
-            let high = _mm256_extracti128_si256::<1>(words);
-            _mm_storeu_si128(
-                out.cast(),
-                _mm_packs_epi16(_mm256_castsi256_si128(words), high),
-            );
         }
     }
 }
 
-/// The codes of two taps in turn, widened.
+/// 1 in every word, of which the compiler does not know: it would compute `vpmaddwd` in another way.
 ///
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
-#[expect(unsafe_code, reason = "vector instructions")]
-unsafe fn pairs([a, b]: [__m128i; 2]) -> [__m256i; 2] {
-    // SAFETY: the caller's.
+#[expect(unsafe_code, reason = "an empty instruction")]
+unsafe fn ones() -> __m256i {
+    // SAFETY: there is no instruction; the rest is the caller's.
     unsafe {
-        let high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b));
-        [_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)), high]
+        let mut ones = _mm_set1_epi16(1);
+        asm!(
+            "/* {ones} */",
+            ones = inout(xmm_reg) ones,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+        _mm256_broadcastsi128_si256(ones)
     }
-}
-
-/// Sixteen codes in sixteen bits each.
-///
-/// # Safety
-/// The processor has AVX2; `codes` are readable.
-#[inline(always)]
-#[expect(unsafe_code, reason = "vector instructions on checked memory")]
-unsafe fn widened(codes: *const i8) -> __m256i {
-    // SAFETY: the caller's.
-    unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(codes.cast())) }
 }

@@ -5,6 +5,9 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
+mod columns;
+pub(super) mod depthwise;
+
 use super::vector;
 use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
@@ -277,7 +280,7 @@ unsafe fn four(codes: *const i8, flip: __m512i) -> __m512i {
 /// The processor has AVX-512.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions")]
-pub(super) unsafe fn requantize(sums: __m512i, multipliers: __m512, codes: Codes) -> __m128i {
+unsafe fn requantize(sums: __m512i, multipliers: __m512, codes: Codes) -> __m128i {
     let (zero_point, [least, greatest]) = codes.parts();
     // SAFETY: the caller's.
     unsafe {

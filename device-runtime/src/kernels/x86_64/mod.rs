@@ -2,7 +2,6 @@
 
 mod avx2;
 mod avx512;
-mod depthwise;
 mod float;
 mod vector;
 mod windows;
@@ -33,11 +32,11 @@ pub(super) fn avx512() -> Option<&'static Table> {
 /// A table of bodies compiled for some features, behind functions that are safe to call because
 /// only a checked constructor gives the table out.
 macro_rules! set {
-    ($table:ident, $name:literal, $products:literal, $features:literal, $tile:ty, $last:ty, $depthwise:path, $floats:ty, $panel:literal, $lone:literal, $held:literal) => {
+    ($table:ident, $name:literal, $products:literal, $features:literal, $tile:ty, $fewer:ty, $last:ty, $depthwise:path, $floats:ty, $panel:literal, $lone:literal, $held:literal) => {
         static $table: Table = {
             set! { @ $features
                 fn gemm(product: &Gemm<'_>, out: Out<'_>) -> Option<()> {
-                    gemm_i8::<$tile, $last>(product, out)
+                    gemm_i8::<$tile, $fewer, $last>(product, out)
                 }
                 fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
                     $depthwise(depthwise, out)
@@ -105,9 +104,10 @@ set!(
     "avx2",
     60_000,
     "avx2,fma",
-    avx2::Avx2,
-    avx2::Avx2,
-    avx2::depthwise_i8,
+    avx2::Signs<4>,
+    avx2::Signs<2>,
+    avx2::Signs<1>,
+    avx2::depthwise::depthwise_i8,
     __m256,
     2,
     8,
@@ -120,7 +120,8 @@ set!(
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
     avx512::TwoPanels,
     avx512::OnePanel,
-    depthwise::depthwise_i8,
+    avx512::OnePanel,
+    avx512::depthwise::depthwise_i8,
     __m512,
     1,
     4,

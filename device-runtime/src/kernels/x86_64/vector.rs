@@ -1,4 +1,4 @@
-//! Vectors of three lengths with the instructions of AVX-512, behind one trait.
+//! Vectors of three lengths behind one trait.
 
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
@@ -17,7 +17,8 @@ macro_rules! vectors {
                 $(#[$doc])*
                 ///
                 /// # Safety
-                /// The processor has AVX-512 with VNNI and vectors of all lengths; a pointer has room for a vector.
+                /// The processor has AVX-512 with VNNI and vectors of all lengths, or, but for [`Vector::add_products`] and the longest vectors, AVX2; a
+                /// pointer has room for a vector.
                 unsafe fn $name($($arg: $type),*) -> $result;
             )*
         }
@@ -104,22 +105,54 @@ pub(super) unsafe fn interleave<V: Vector>([a, b, c, d]: [V; 4]) -> [V; 4] {
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions")]
 pub(super) unsafe fn requantize<V: Vector>(
-    sums: [V; 4],
-    multipliers: [V::Floats; 4],
+    [p, q, r, s]: [V; 4],
+    [a, b, c, d]: [V::Floats; 4],
     codes: Codes,
 ) -> V {
-    let (zero_point, [least, greatest]) = codes.parts();
+    // SAFETY: the caller's.
+    unsafe {
+        let low = words([p, q], [a, b], codes);
+        packed(low, words([r, s], [c, d], codes), codes)
+    }
+}
+
+/// The codes of two vectors of sums, four of each in turn, as words that may still be below the least code: what is, stays so,
+/// since packing and adding saturate.
+///
+/// # Safety
+/// See [`Vector`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions")]
+pub(super) unsafe fn words<V: Vector>(
+    sums: [V; 2],
+    multipliers: [V::Floats; 2],
+    codes: Codes,
+) -> V {
+    let (zero_point, [_, greatest]) = codes.parts();
     // SAFETY: the caller's.
     unsafe {
         let mut steps = sums;
-        for i in 0..4 {
+        for i in 0..2 {
             let exact = V::multiply(V::to_floats(sums[i]), multipliers[i]);
             steps[i] = V::round(V::least(V::all(greatest), exact));
         }
-        // what is below the least code stays so, since packing and adding saturate
-        let zero_points = V::words(zero_point as i16);
-        let low = V::add_words(V::pack_sums(steps[0], steps[1]), zero_points);
-        let high = V::add_words(V::pack_sums(steps[2], steps[3]), zero_points);
+        V::add_words(
+            V::pack_sums(steps[0], steps[1]),
+            V::words(zero_point as i16),
+        )
+    }
+}
+
+/// The codes of two vectors of [`words`], eight of each in turn.
+///
+/// # Safety
+/// See [`Vector`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "vector instructions")]
+pub(super) unsafe fn packed<V: Vector>(low: V, high: V, codes: Codes) -> V {
+    let (zero_point, [least, _]) = codes.parts();
+    // SAFETY: the caller's.
+    unsafe {
         let least = V::bytes((least as i32 + zero_point) as i8);
         V::greatest_bytes(V::pack_words(low, high), least)
     }

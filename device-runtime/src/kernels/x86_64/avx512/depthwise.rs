@@ -1,18 +1,22 @@
 //! Integer depthwise convolution. Windows that [`windows`] does not have, sixteen or eight channels at a time: two taps are interleaved, so that one
 //! instruction adds both products (`vpdpwssd`).
 
-use super::avx512::requantize;
-use super::windows;
+use super::columns::Longest;
+use super::requantize;
 use crate::kernels::depthwise::{self, Lanes};
+use crate::kernels::x86_64::windows;
 use crate::kernels::{Depthwise, Out};
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
 
 #[inline(always)]
-pub(super) fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
+pub(in crate::kernels::x86_64) fn depthwise_i8(
+    depthwise: &Depthwise<'_>,
+    out: Out<'_>,
+) -> Option<()> {
     match out {
-        Out::Codes(codes, out, stride) if windows::can(depthwise) => {
-            windows::depthwise_i8(depthwise, codes, out, stride)
+        Out::Codes(codes, out, stride) if windows::can::<Longest>(depthwise) => {
+            windows::depthwise_i8::<Longest>(depthwise, codes, out, stride)
         }
         out => depthwise::depthwise_i8::<Sixteen, Eight>(depthwise, out),
     }
