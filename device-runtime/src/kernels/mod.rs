@@ -141,8 +141,8 @@ impl Table {
     /// What the integer product computes at once.
     pub(crate) fn tile(&self) -> Shape {
         Shape::Tile {
-            rows: self.rows,
-            columns: self.panel.columns,
+            rows: self.tile[0],
+            columns: self.tile[1],
             step: self.panel.step,
         }
     }
@@ -160,8 +160,8 @@ pub(crate) struct Table {
     pub(crate) products_per_microsecond: u64,
     /// Layout of the constants that `gemm_i8` reads.
     pub(crate) panel: Panel,
-    /// Rows that `gemm_i8` computes at once.
-    pub(crate) rows: usize,
+    /// Rows and output channels that `gemm_i8` computes at once.
+    pub(crate) tile: [usize; 2],
     /// Integer matrix product, with the bias and what follows the sum.
     pub(crate) gemm_i8: fn(&Gemm<'_>, Out<'_>) -> Option<()>,
     /// The same for layers with blocks of zeros, where the set has something for them.

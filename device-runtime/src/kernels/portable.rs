@@ -11,7 +11,7 @@ pub(super) static TABLE: Table = Table {
     name: "portable",
     products_per_microsecond: 1_000,
     panel: panel::PORTABLE,
-    rows: 1,
+    tile: [1, panel::PORTABLE.columns],
     gemm_i8,
     sparse: None,
     depthwise_i8: kernel_of!("depthwise_conv_2d", depthwise_i8, depthwise, out),

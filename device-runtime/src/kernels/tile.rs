@@ -25,6 +25,8 @@ pub(super) trait Tile {
     const COLUMNS: usize = Self::PANEL.columns * Self::PANELS;
     /// Rows of a tile: 2, 4, 6 or 8.
     const ROWS: usize;
+    /// Rows and output channels of a tile.
+    const SIZE: [usize; 2] = [Self::ROWS, Self::COLUMNS];
     /// The sums of one row.
     type Sums: Copy;
     /// The codes that an output can take, made ready.

@@ -61,7 +61,7 @@ pub(super) static NEON: Table = Table {
     name: "neon",
     products_per_microsecond: 8_000,
     panel: <neon::Neon as super::tile::Tile>::PANEL,
-    rows: <neon::Neon as super::tile::Tile>::ROWS,
+    tile: <neon::Neon as super::tile::Tile>::SIZE,
     gemm_i8: |gemm, out| gemm_i8::<neon::Neon, neon::Neon, neon::Neon>(gemm, out),
     depthwise_i8: kernel_of!("depthwise_conv_2d", depthwise::depthwise_i8, depthwise, out),
     rows_f32: 4,
@@ -95,7 +95,7 @@ static DOTPROD: Table = Table {
     name: "neondot",
     products_per_microsecond: 50_000,
     panel: <dotprod::DotProduct as super::tile::Tile>::PANEL,
-    rows: <dotprod::DotProduct as super::tile::Tile>::ROWS,
+    tile: <dotprod::DotProduct as super::tile::Tile>::SIZE,
     gemm_i8: |gemm, out| {
         gemm_i8::<dotprod::DotProduct, dotprod::DotProduct, dotprod::DotProduct>(gemm, out)
     },
@@ -131,7 +131,7 @@ static I8MM: Table = Table {
     name: "neoni8mm",
     products_per_microsecond: 64_000,
     panel: <i8mm::MatrixProduct as super::tile::Tile>::PANEL,
-    rows: <i8mm::MatrixProduct as super::tile::Tile>::ROWS,
+    tile: <i8mm::MatrixProduct as super::tile::Tile>::SIZE,
     gemm_i8: |gemm, out| {
         gemm_i8::<i8mm::MatrixProduct, i8mm::MatrixProduct, i8mm::MatrixProduct>(gemm, out)
     },

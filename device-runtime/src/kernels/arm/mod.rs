@@ -33,7 +33,7 @@ static NEON: Table = Table {
     name: "neon32",
     products_per_microsecond: 4_000,
     panel: <neon::Neon as Tile>::PANEL,
-    rows: <neon::Neon as Tile>::ROWS,
+    tile: <neon::Neon as Tile>::SIZE,
     gemm_i8: |gemm, out| gemm_i8::<neon::Neon, neon::Neon, neon::Neon>(gemm, out),
     depthwise_i8: kernel_of!("depthwise_conv_2d", depthwise::depthwise_i8, depthwise, out),
     add_i8: add::add_i8,

@@ -11,7 +11,6 @@ use super::vector::requantize;
 use crate::kernels::panel::{self, Panel};
 use crate::kernels::tile::{Rows, Tile};
 use crate::quantize::Codes;
-use core::arch::asm;
 use core::arch::x86_64::*;
 
 /// Products of an unsigned and a signed byte, added in pairs (`vpmaddubsw`), then in fours (`vpmaddwd`). A code's sign goes to
@@ -57,7 +56,7 @@ impl<const PANELS: usize> Tile for Signs<PANELS> {
                     all[m].sums[p] = biases;
                 }
             }
-            let ones = ones();
+            let ones = _mm256_set1_epi16(1);
             let mut weights = panels.add(Self::PANEL.head());
             for run in 0..rows.runs() {
                 let begin = rows.begin(run);
@@ -135,24 +134,5 @@ impl<const PANELS: usize> Tile for Signs<PANELS> {
                 _mm256_storeu_si256(out.add(p * COLUMNS).cast(), sums[row].sums[p]);
             }
         }
-    }
-}
-
-/// 1 in every word, of which the compiler does not know: it would compute `vpmaddwd` in another way.
-///
-/// # Safety
-/// The processor has AVX2.
-#[inline(always)]
-#[expect(unsafe_code, reason = "an empty instruction")]
-unsafe fn ones() -> __m256i {
-    // SAFETY: there is no instruction; the rest is the caller's.
-    unsafe {
-        let mut ones = _mm_set1_epi16(1);
-        asm!(
-            "/* {ones} */",
-            ones = inout(xmm_reg) ones,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-        _mm256_broadcastsi128_si256(ones)
     }
 }

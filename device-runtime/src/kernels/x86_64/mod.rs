@@ -67,7 +67,7 @@ macro_rules! set {
                 name: $name,
                 products_per_microsecond: $products,
                 panel: <$tile as Tile>::PANEL,
-                rows: <$tile as Tile>::ROWS,
+                tile: <$tile as Tile>::SIZE,
                 sparse: None,
                 gemm_i8: gemm,
                 depthwise_i8,
