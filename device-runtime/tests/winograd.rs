@@ -81,7 +81,7 @@ fn agrees(layer: &Layer, random: &mut Random) -> bool {
 }
 
 fn has_tiles() -> bool {
-    KernelSet::available().any(|kernels| kernels.name() == "neon")
+    KernelSet::available().any(|kernels| ["neon", "avx2"].contains(&kernels.name()))
 }
 
 #[test]

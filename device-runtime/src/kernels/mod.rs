@@ -38,8 +38,11 @@ pub(crate) mod sparse;
 ))]
 mod tile;
 #[cfg_attr(
-    not(target_arch = "aarch64"),
-    expect(dead_code, reason = "64-bit ARM alone has kernels that compute tiles")
+    not(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64"))),
+    expect(
+        dead_code,
+        reason = "other processors have no kernels that compute tiles"
+    )
 )]
 pub(crate) mod winograd;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]

@@ -49,7 +49,7 @@ impl KernelLayout {
             ("neon", NEON, true),
             ("neondot", DOTPROD, false),
             ("neoni8mm", I8MM, false),
-            ("avx2", AVX2, false),
+            ("avx2", AVX2, true),
             ("avx512vnni", AVX512, false),
         ];
         all.into_iter()

@@ -6,6 +6,9 @@
 //! the sum. It is computed modulo 2^32, where 9 has an inverse; then a shift by six bits gives the sum, if that lies within
 //! [`SUM_BITS`]. More input channels than that allows are added up from several such sums.
 
+#[cfg(any(target_arch = "aarch64", all(feature = "std", target_arch = "x86_64")))]
+pub(crate) mod convolve;
+
 use super::{Depth, Panel, Shape};
 use crate::plan::aligned;
 use crate::quantize::Codes;

@@ -56,6 +56,7 @@ use super::portable;
 use super::sparse::{DOTPROD as DOTPROD_COST, I8MM as I8MM_COST, NEON as NEON_COST, Sparse};
 use super::tile::gemm_i8;
 use super::winograd::Winograd;
+use super::winograd::convolve::{convolve, transform_weights};
 
 pub(super) static NEON: Table = Table {
     name: "neon",
@@ -71,12 +72,18 @@ pub(super) static NEON: Table = Table {
     winograd_i8: Some(Winograd {
         transform_weights: kernel_of!(
             "conv_2d",
-            winograd::transform_weights,
+            transform_weights::<winograd::Neon>,
             codes,
             channels,
             points
         ),
-        convolve: kernel_of!("conv_2d", winograd::convolve, convolution, scratch, out),
+        convolve: kernel_of!(
+            "conv_2d",
+            convolve::<winograd::Neon>,
+            convolution,
+            scratch,
+            out
+        ),
     }),
     sparse: Some(Sparse {
         cost: NEON_COST,

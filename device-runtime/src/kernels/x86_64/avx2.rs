@@ -6,6 +6,7 @@
 )]
 
 pub(super) mod depthwise;
+pub(super) mod winograd;
 
 use super::vector::requantize;
 use crate::kernels::panel::{self, Panel};

@@ -7,6 +7,8 @@ mod vector;
 mod windows;
 
 use super::tile::{Tile, gemm_i8};
+use super::winograd::Winograd;
+use super::winograd::convolve::{convolve, transform_weights};
 use super::{BinaryCodes, Depthwise, DepthwiseF32, Gemm, GemmF32, Out, Table, Taps};
 use super::{float as floats, portable};
 use core::arch::x86_64::{__m256, __m512};
@@ -32,7 +34,7 @@ pub(super) fn avx512() -> Option<&'static Table> {
 /// A table of bodies compiled for some features, behind functions that are safe to call because
 /// only a checked constructor gives the table out.
 macro_rules! set {
-    ($table:ident, $name:literal, $products:literal, $features:literal, $tile:ty, $fewer:ty, $last:ty, $depthwise:path, $floats:ty, $panel:literal, $lone:literal, $held:literal) => {
+    ($table:ident, $name:literal, $products:literal, $features:literal, $tile:ty, $fewer:ty, $last:ty, $depthwise:path, $winograd:expr, $floats:ty, $panel:literal, $lone:literal, $held:literal) => {
         static $table: Table = {
             set! { @ $features
                 fn gemm(product: &Gemm<'_>, out: Out<'_>) -> Option<()> {
@@ -72,7 +74,7 @@ macro_rules! set {
                 gemm_i8: gemm,
                 depthwise_i8,
                 depthwise_3x3: None,
-                winograd_i8: None,
+                winograd_i8: $winograd,
                 convolution_3x3: None,
                 rows_f32: if $panel == 1 { 8 } else { 4 },
                 gemm_f32,
@@ -108,6 +110,10 @@ set!(
     avx2::Signs<2>,
     avx2::Signs<1>,
     avx2::depthwise::depthwise_i8,
+    Some(Winograd {
+        transform_weights: transform_weights::<avx2::winograd::Avx2>,
+        convolve: convolve::<avx2::winograd::Avx2>,
+    }),
     __m256,
     2,
     8,
@@ -122,6 +128,7 @@ set!(
     avx512::OnePanel,
     avx512::OnePanel,
     avx512::depthwise::depthwise_i8,
+    None,
     __m512,
     1,
     4,
