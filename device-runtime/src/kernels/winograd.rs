@@ -33,7 +33,7 @@ const SUM_BITS: u32 = 26;
 /// Groups whose sums cannot exceed [`SUM_BITS`], with weights of at most 127 and codes of at least -128.
 pub(crate) const MAX_GROUPS: usize = (1 << (SUM_BITS - 1)) / (127 * 128 * 9 * GROUP);
 
-/// Layout of the constants: as that of other products, with the weights `[point][input channel][column]`, `i16` each, or with
+/// Layout of the constants: as that of other products, with the weights `[group][point][input channel][column]`, `i16` each, or with
 /// the codes `[column][3][3][input channel]`, which a run then transforms.
 pub(crate) const PANEL: Panel = Panel::new(16, 1, 0);
 

@@ -3,8 +3,8 @@
 
 use super::requantize::Requantize;
 use crate::kernels::winograd::convolve::{
-    Before, COLUMNS, Factors, GROUP_POINTS, GROUP_WEIGHTS, NINTH, POSITIONS, TAPS, TILE_PRODUCTS,
-    TOGETHER_COLUMNS, Vectors,
+    Before, COLUMNS, Factors, GROUP_POINTS, GROUP_WEIGHTS, NINTH, POINT_WEIGHTS, POSITIONS, TAPS,
+    TILE_PRODUCTS, TOGETHER_COLUMNS, Vectors,
 };
 use crate::kernels::winograd::{GROUP, PATCH, POINTS, TILE, TOGETHER};
 use crate::quantize::Codes;
@@ -20,7 +20,7 @@ pub(super) struct Neon;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Vectors for Neon {
     #[inline(never)]
-    unsafe fn weights(codes: *const i8, tap: usize, column: usize, point: usize, to: *mut i16) {
+    unsafe fn weights(codes: *const i8, tap: usize, column: usize, to: *mut i16) {
         // SAFETY: the caller's. NEON belongs to the target, as `super` asserts, here and in what follows.
         unsafe {
             let mut windows = [[[0; TOGETHER_COLUMNS]; TAPS]; GROUP];
@@ -33,7 +33,7 @@ impl Vectors for Neon {
             }
             for (channel, window) in windows.iter().enumerate() {
                 let window = from_fn(|i| vmovl_s8(vld1_s8(window[i].as_ptr())));
-                transform_window(window, point, to.add(channel * COLUMNS + column));
+                transform_window(window, to.add(channel * COLUMNS + column));
             }
         }
     }
@@ -148,10 +148,10 @@ fn interleave([a, b, c, d]: [int8x16_t; 4]) -> [int8x16_t; 4] {
 /// `G g G^T` of windows, a column each.
 ///
 /// # Safety
-/// `to` has room for POINTS points, `point` apart, of TOGETHER_COLUMNS.
+/// `to` has room for TOGETHER_COLUMNS of POINTS points, POINT_WEIGHTS apart.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-unsafe fn transform_window(taps: [int16x8_t; TAPS], point: usize, mut to: *mut i16) {
+unsafe fn transform_window(taps: [int16x8_t; TAPS], mut to: *mut i16) {
     let [a, b, c, d, e, f, g, h, i] = taps;
     let rows = [
         weights_pass([a, b, c]),
@@ -163,7 +163,7 @@ unsafe fn transform_window(taps: [int16x8_t; TAPS], point: usize, mut to: *mut i
         for column in &columns {
             // SAFETY: the caller's; NEON, see `Neon`.
             unsafe { vst1q_s16(to, column[y]) };
-            to = to.wrapping_add(point);
+            to = to.wrapping_add(POINT_WEIGHTS);
         }
     }
 }
@@ -284,7 +284,7 @@ macro_rules! group_products {
 /// The products of a point of TOGETHER tiles with those of COLUMNS weights, over `groups` of channels.
 ///
 /// # Safety
-/// There is a group. For each there are a point of TOGETHER tiles, GROUP_POINTS further, and GROUP_WEIGHTS weights; `to` has
+/// There is a group. For each there are a point of TOGETHER tiles, GROUP_POINTS further, and POINT_WEIGHTS weights, GROUP_WEIGHTS further; `to` has
 /// room for the COLUMNS products of TOGETHER tiles, TILE_PRODUCTS apart.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]

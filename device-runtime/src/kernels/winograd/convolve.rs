@@ -10,7 +10,9 @@ pub(crate) const COLUMNS: usize = PANEL.columns;
 /// A group's transformed patches of the tiles that are multiplied together.
 pub(crate) const GROUP_POINTS: usize = POINTS * TOGETHER * GROUP;
 /// A group's weights of a point.
-pub(crate) const GROUP_WEIGHTS: usize = GROUP * COLUMNS;
+pub(crate) const POINT_WEIGHTS: usize = GROUP * COLUMNS;
+/// A group's weights.
+pub(crate) const GROUP_WEIGHTS: usize = POINTS * POINT_WEIGHTS;
 /// The products of a tile with a panel.
 pub(crate) const TILE_PRODUCTS: usize = POINTS * COLUMNS;
 const TOGETHER_PRODUCTS: usize = TOGETHER * TILE_PRODUCTS;
@@ -31,12 +33,11 @@ pub(crate) const TAPS: usize = 9;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 pub(crate) trait Vectors {
     /// `G g G^T` of GROUP input channels and TOGETHER_COLUMNS output channels, which the panel has from number `column` on. From
-    /// a tap to the next it is `tap` codes, TAPS of them a column; from a point to the next `point` words. The order of a point's GROUP_WEIGHTS is
-    /// the set's own.
+    /// a tap to the next it is `tap` codes, TAPS of them a column. The order of a point's POINT_WEIGHTS is the set's own.
     ///
     /// # Safety
-    /// See [`Vectors`]; each tap has GROUP readable codes; `to` has room for a group's weights of POINTS points.
-    unsafe fn weights(codes: *const i8, tap: usize, column: usize, point: usize, to: *mut i16);
+    /// See [`Vectors`]; each tap has GROUP readable codes; `to` has room for GROUP_WEIGHTS.
+    unsafe fn weights(codes: *const i8, tap: usize, column: usize, to: *mut i16);
 
     /// `B^T d B` of GROUP input channels, `[point]`, TOGETHER x GROUP apart.
     ///
@@ -92,15 +93,15 @@ pub(crate) struct Factors {
 }
 
 impl Factors {
-    /// The points of TOGETHER tiles, GROUP_POINTS from a group to the next; their GROUP_WEIGHTS weights, one group after the other;
-    /// and where the tiles' COLUMNS products go, TILE_PRODUCTS apart.
+    /// The points of TOGETHER tiles, GROUP_POINTS from a group to the next; their POINT_WEIGHTS weights, GROUP_WEIGHTS from a group to the
+    /// next; and where the tiles' COLUMNS products go, TILE_PRODUCTS apart.
     #[inline(always)]
     pub(crate) fn at(self, point: usize, tiles: usize) -> (*const i16, *const i16, *mut i32) {
         let points = tiles * self.all * GROUP_POINTS + point * TOGETHER * GROUP;
         let products = tiles * TOGETHER_PRODUCTS + point * COLUMNS;
         (
             self.points.wrapping_add(points),
-            self.weights.wrapping_add(point * self.all * GROUP_WEIGHTS),
+            self.weights.wrapping_add(point * POINT_WEIGHTS),
             self.products.wrapping_add(products),
         )
     }
@@ -113,18 +114,16 @@ pub(crate) fn transform_weights<V: Vectors>(
     channels: usize,
     points: &mut [i16],
 ) -> Option<()> {
-    let point = channels.next_multiple_of(GROUP) * COLUMNS;
     for column in (0..COLUMNS).step_by(TOGETHER_COLUMNS) {
         let codes = codes.get(column * TAPS * channels..).unwrap_or_default();
-        for first in (0..channels).step_by(GROUP) {
+        let groups = points.as_chunks_mut::<GROUP_WEIGHTS>().0;
+        for (first, to) in (0..channels).step_by(GROUP).zip(groups) {
             let weights = Weights::at(codes, channels, first)?;
             let (codes, tap) = weights.parts();
             codes.get(..(TOGETHER_COLUMNS * TAPS - 1) * tap + GROUP)?;
-            let to = points.get_mut(first * COLUMNS..)?;
-            let to = to.get_mut(..(POINTS - 1) * point + GROUP_WEIGHTS)?;
             // SAFETY: a set's functions are reached through its table alone, which is given out after the processor has
-            // reported the instructions, here and in what follows. The last code and the last product are within, as is everything before.
-            unsafe { V::weights(codes.as_ptr(), tap, column, point, to.as_mut_ptr()) };
+            // reported the instructions, here and in what follows. The last code is within, as is everything before.
+            unsafe { V::weights(codes.as_ptr(), tap, column, to.as_mut_ptr()) };
         }
     }
     Some(())
@@ -378,7 +377,7 @@ fn multiply<V: Vectors>(
     scratch: &mut Scratch<'_>,
 ) -> Option<()> {
     let all = shape.groups();
-    let weights = weights.get(..POINTS * all * GROUP_WEIGHTS)?;
+    let weights = weights.get(..all * GROUP_WEIGHTS)?;
     let (first, together) = (tiles.start / TOGETHER, tiles.len().div_ceil(TOGETHER));
     let points = scratch.points.get(first * all * GROUP_POINTS..)?;
     let points = points.get(..together * all * GROUP_POINTS)?;

@@ -7,8 +7,8 @@
 )]
 
 use crate::kernels::winograd::convolve::{
-    Before, COLUMNS, Factors, GROUP_POINTS, GROUP_WEIGHTS, NINTH, POSITIONS, TAPS, TILE_PRODUCTS,
-    TOGETHER_COLUMNS, Vectors,
+    Before, COLUMNS, Factors, GROUP_POINTS, GROUP_WEIGHTS, NINTH, POINT_WEIGHTS, POSITIONS, TAPS,
+    TILE_PRODUCTS, TOGETHER_COLUMNS, Vectors,
 };
 use crate::kernels::winograd::{GROUP, PATCH, POINTS, TILE, TOGETHER};
 use crate::kernels::x86_64::vector::requantize;
@@ -23,7 +23,7 @@ pub(in crate::kernels::x86_64) struct Avx2;
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Vectors for Avx2 {
     #[target_feature(enable = "avx2")]
-    unsafe fn weights(codes: *const i8, tap: usize, column: usize, point: usize, to: *mut i16) {
+    unsafe fn weights(codes: *const i8, tap: usize, column: usize, to: *mut i16) {
         // SAFETY: the caller's, here and in what follows.
         unsafe {
             // two channels of TOGETHER_COLUMNS columns
@@ -36,7 +36,7 @@ impl Vectors for Avx2 {
             }
             for pair in 0..GROUP / 2 {
                 let to = to.add(2 * (pair * COLUMNS + column));
-                transform_window(&windows[pair], point, to);
+                transform_window(&windows[pair], to);
             }
         }
     }
@@ -167,10 +167,10 @@ unsafe fn interleave([a, b, c, d]: [__m128i; 4]) -> [__m128i; 4] {
 /// `G g G^T` of windows, a column of two channels each; the channels' results side by side.
 ///
 /// # Safety
-/// The processor has AVX2; `to` has room for two words of TOGETHER_COLUMNS columns at each of POINTS points, `point` apart.
+/// The processor has AVX2; `to` has room for two words of TOGETHER_COLUMNS columns at each of POINTS points, POINT_WEIGHTS apart.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
-unsafe fn transform_window(taps: &[__m128i; TAPS], point: usize, to: *mut i16) {
+unsafe fn transform_window(taps: &[__m128i; TAPS], to: *mut i16) {
     // SAFETY: the caller's.
     unsafe {
         let mut rows = [[_mm256_setzero_si256(); PATCH]; 3];
@@ -187,7 +187,7 @@ unsafe fn transform_window(taps: &[__m128i; TAPS], point: usize, to: *mut i16) {
             for y in 0..PATCH {
                 let first = _mm256_castsi256_si128(points[y]);
                 let second = _mm256_extracti128_si256::<1>(points[y]);
-                let to: *mut __m128i = to.add((y * PATCH + x) * point).cast();
+                let to: *mut __m128i = to.add((y * PATCH + x) * POINT_WEIGHTS).cast();
                 _mm_storeu_si128(to, _mm_unpacklo_epi16(first, second));
                 _mm_storeu_si128(to.add(1), _mm_unpackhi_epi16(first, second));
             }
@@ -249,7 +249,7 @@ unsafe fn input_pass([a, b, c, d, e, f]: [__m128i; PATCH]) -> [__m128i; PATCH] {
 /// The products of a point of TOGETHER tiles with those of COLUMNS weights, over `groups` of channels.
 ///
 /// # Safety
-/// The processor has AVX2. For each group there are a point of TOGETHER tiles, GROUP_POINTS further, and GROUP_WEIGHTS weights; `to` has
+/// The processor has AVX2. For each group there are a point of TOGETHER tiles, GROUP_POINTS further, and POINT_WEIGHTS weights, GROUP_WEIGHTS further; `to` has
 /// room for the COLUMNS products of TOGETHER tiles, TILE_PRODUCTS apart.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
