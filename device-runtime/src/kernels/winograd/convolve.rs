@@ -18,6 +18,8 @@ pub(crate) const TILE_PRODUCTS: usize = POINTS * COLUMNS;
 const TOGETHER_PRODUCTS: usize = TOGETHER * TILE_PRODUCTS;
 /// Output positions of a tile.
 pub(crate) const POSITIONS: usize = TILE * TILE;
+/// The sums of a tile with a panel.
+const TILE_SUMS: usize = POSITIONS * COLUMNS;
 /// The inverse of 9 modulo 2^32.
 pub(crate) const NINTH: i32 = 0x38e3_8e39;
 const _: () = assert!(NINTH.wrapping_mul(9) == 1);
@@ -114,6 +116,7 @@ pub(crate) fn transform_weights<V: Vectors>(
     channels: usize,
     points: &mut [i16],
 ) -> Option<()> {
+    let points = points.get_mut(..channels.div_ceil(GROUP) * GROUP_WEIGHTS)?;
     for column in (0..COLUMNS).step_by(TOGETHER_COLUMNS) {
         let codes = codes.get(column * TAPS * channels..).unwrap_or_default();
         let groups = points.as_chunks_mut::<GROUP_WEIGHTS>().0;
@@ -229,43 +232,40 @@ fn transform_products<V: Vectors>(
     let shape = convolution.shape;
     let head: &[i32] = bytemuck::try_cast_slice(head.get(..PANEL.head())?).ok()?;
     let (biases, multipliers) = head.split_at_checked(COLUMNS)?;
+    let (first, last) = (groups.start == 0, groups.end == shape.groups());
     let products = scratch.products.as_chunks::<TILE_PRODUCTS>().0.iter();
-    let mut sums = scratch
-        .sums
-        .as_chunks_mut::<{ POSITIONS * COLUMNS }>()
-        .0
-        .iter_mut();
+    let mut kept = scratch.sums.as_chunks_mut::<TILE_SUMS>().0.iter_mut();
     let mut codes = [[0; COLUMNS]; POSITIONS];
     for (tile, products) in tiles.clone().zip(products) {
-        let sums = match groups.start == 0 && groups.end == shape.groups() {
+        let kept = match first && last {
             true => None,
-            false => Some(sums.next()?.as_mut_ptr()),
+            false => Some(kept.next()?.as_mut_ptr()),
         };
-        let before = match sums {
-            Some(sums) if groups.start > 0 => Before {
+        let before = match kept.filter(|_| !first) {
+            Some(sums) => Before {
                 sums,
                 step: COLUMNS,
             },
-            _ => Before {
+            None => Before {
                 sums: biases.as_ptr(),
                 step: 0,
             },
         };
-        // SAFETY: the products of a tile, the sums of a tile or the biases of a panel, and its multipliers are there.
+        if let Some(sums) = kept.filter(|_| !last) {
+            // SAFETY: the products of a tile, the sums of a tile or the biases of a panel, and room for sums are there.
+            unsafe { V::sums(products.as_ptr(), before, sums) };
+            continue;
+        }
+        let multipliers = multipliers.as_ptr().cast();
+        // SAFETY: as above; a panel has as many multipliers as biases.
         unsafe {
-            match sums {
-                Some(sums) if groups.end < shape.groups() => {
-                    V::sums(products.as_ptr(), before, sums);
-                    continue;
-                }
-                _ => V::codes(
-                    products.as_ptr(),
-                    before,
-                    multipliers.as_ptr().cast(),
-                    convolution.codes,
-                    &mut codes,
-                ),
-            }
+            V::codes(
+                products.as_ptr(),
+                before,
+                multipliers,
+                convolution.codes,
+                &mut codes,
+            );
         }
         store(convolution, tile, column, &codes, out)?;
     }

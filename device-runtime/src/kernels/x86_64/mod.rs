@@ -34,7 +34,18 @@ pub(super) fn avx512() -> Option<&'static Table> {
 /// A table of bodies compiled for some features, behind functions that are safe to call because
 /// only a checked constructor gives the table out.
 macro_rules! set {
-    ($table:ident, $name:literal, $products:literal, $features:literal, $tile:ty, $fewer:ty, $last:ty, $depthwise:path, $winograd:expr, $floats:ty, $panel:literal, $lone:literal, $held:literal) => {
+    ($table:ident {
+        name: $name:literal,
+        features: $features:literal,
+        products_per_microsecond: $products:literal,
+        tiles: [$tile:ty, $fewer:ty, $last:ty],
+        depthwise: $depthwise:path,
+        winograd: $winograd:expr,
+        floats: $floats:ty,
+        vectors_of_panel: $panel:literal,
+        vectors_of_lone_row: $lone:literal,
+        held_taps: $held:literal,
+    }) => {
         static $table: Table = {
             set! { @ $features
                 fn gemm(product: &Gemm<'_>, out: Out<'_>) -> Option<()> {
@@ -101,36 +112,30 @@ macro_rules! set {
     };
 }
 
-set!(
-    AVX2,
-    "avx2",
-    60_000,
-    "avx2,fma",
-    avx2::Signs<4>,
-    avx2::Signs<2>,
-    avx2::Signs<1>,
-    avx2::depthwise::depthwise_i8,
-    Some(Winograd {
+set!(AVX2 {
+    name: "avx2",
+    features: "avx2,fma",
+    products_per_microsecond: 60_000,
+    tiles: [avx2::Signs<4>, avx2::Signs<2>, avx2::Signs<1>],
+    depthwise: avx2::depthwise::depthwise_i8,
+    winograd: Some(Winograd {
         transform_weights: transform_weights::<avx2::winograd::Avx2>,
         convolve: convolve::<avx2::winograd::Avx2>,
     }),
-    __m256,
-    2,
-    8,
-    9
-);
-set!(
-    AVX512,
-    "avx512vnni",
-    200_000,
-    "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
-    avx512::TwoPanels,
-    avx512::OnePanel,
-    avx512::OnePanel,
-    avx512::depthwise::depthwise_i8,
-    None,
-    __m512,
-    1,
-    4,
-    25
-);
+    floats: __m256,
+    vectors_of_panel: 2,
+    vectors_of_lone_row: 8,
+    held_taps: 9,
+});
+set!(AVX512 {
+    name: "avx512vnni",
+    features: "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    products_per_microsecond: 200_000,
+    tiles: [avx512::TwoPanels, avx512::OnePanel, avx512::OnePanel],
+    depthwise: avx512::depthwise::depthwise_i8,
+    winograd: None,
+    floats: __m512,
+    vectors_of_panel: 1,
+    vectors_of_lone_row: 4,
+    held_taps: 25,
+});
