@@ -4,13 +4,14 @@
 pub(super) const MARK: &str = "edgeprune-board\n";
 
 /// Makes a folder, says where, what the machine is, and waits for the end of its input; then stops what runs in the
-/// folder and removes it.
+/// folder and removes it; once more where a job that ends removed one of its files at the same time, which some `rm` take for a failure.
 pub(super) fn keeper(folder: &str) -> String {
     let folder = quoted(folder);
     let mark = MARK.trim_end();
     shell(&format!(
         "umask 077; d=$(mktemp -d {folder}/edgeprune.XXXXXX) || exit 73; \
-         end() {{ for p in \"$d\"/*.pid; do kill $(cat \"$p\"); done 2>/dev/null; rm -rf \"$d\"; }}; \
+         end() {{ for p in \"$d\"/*.pid; do kill $(cat \"$p\"); done 2>/dev/null; \
+             rm -rf \"$d\" || {{ sleep 1; rm -rf \"$d\"; }}; }}; \
          trap end EXIT; trap \"exit 1\" HUP INT TERM; \
          echo {mark}; echo \"$d\"; uname -m; grep -m 1 ^Features /proc/cpuinfo || echo; cat >/dev/null"
     ))
