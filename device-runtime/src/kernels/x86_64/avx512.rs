@@ -5,8 +5,8 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
-mod columns;
-pub(super) mod depthwise;
+pub(super) mod columns;
+mod depthwise;
 
 use super::vector;
 use crate::kernels::panel::{self, Panel};

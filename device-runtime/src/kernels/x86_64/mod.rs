@@ -39,7 +39,7 @@ macro_rules! set {
         features: $features:literal,
         products_per_microsecond: $products:literal,
         tiles: [$tile:ty, $fewer:ty, $last:ty],
-        depthwise: $depthwise:path,
+        depthwise: $depthwise:ty,
         winograd: $winograd:expr,
         floats: $floats:ty,
         vectors_of_panel: $panel:literal,
@@ -52,7 +52,7 @@ macro_rules! set {
                     gemm_i8::<$tile, $fewer, $last>(product, out)
                 }
                 fn depthwise_i8(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
-                    $depthwise(depthwise, out)
+                    windows::depthwise_i8::<$depthwise>(depthwise, out)
                 }
                 fn gemm_f32(gemm: &GemmF32<'_>, out: &mut [f32], stride: usize) -> Option<()> {
                     floats::gemm_f32::<$floats, $panel, $lone>(gemm, out, stride)
@@ -117,7 +117,7 @@ set!(AVX2 {
     features: "avx2,fma",
     products_per_microsecond: 60_000,
     tiles: [avx2::Signs<4>, avx2::Signs<2>, avx2::Signs<1>],
-    depthwise: avx2::depthwise::depthwise_i8,
+    depthwise: avx2::depthwise::Most,
     winograd: Some(Winograd {
         transform_weights: transform_weights::<avx2::winograd::Avx2>,
         convolve: convolve::<avx2::winograd::Avx2>,
@@ -132,7 +132,7 @@ set!(AVX512 {
     features: "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
     products_per_microsecond: 200_000,
     tiles: [avx512::TwoPanels, avx512::OnePanel, avx512::OnePanel],
-    depthwise: avx512::depthwise::depthwise_i8,
+    depthwise: avx512::columns::Longest,
     winograd: None,
     floats: __m512,
     vectors_of_panel: 1,

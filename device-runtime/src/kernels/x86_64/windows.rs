@@ -6,7 +6,8 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
-use crate::kernels::{Depthwise, place};
+use crate::kernels::depthwise::{self, Lanes};
+use crate::kernels::{Depthwise, Out, place};
 use crate::quantize::Codes;
 
 /// Some channels of a window with `SIDE` x `SIDE` taps.
@@ -50,8 +51,12 @@ pub(super) trait Columns<const SIDE: usize> {
 /// How many channels a set computes at once.
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 pub(super) trait Widths {
-    /// Fewest channels that there must be.
+    /// Fewest channels that there must be for columns.
     const LEAST: usize;
+    /// The lanes of other windows.
+    type Wide: Lanes;
+    /// The same with fewer channels.
+    type Narrow: Lanes;
 
     /// Computes as many channels as the set can of `left`, by [`Block::run`]; returns how many.
     ///
@@ -61,16 +66,20 @@ pub(super) trait Widths {
     -> usize;
 }
 
-/// Whether [`depthwise_i8`] computes it.
+/// By columns where the window and the channels are fit for that.
 #[inline(always)]
-pub(super) fn can<W: Widths>(depthwise: &Depthwise<'_>) -> bool {
+pub(super) fn depthwise_i8<W: Widths>(depthwise: &Depthwise<'_>, out: Out<'_>) -> Option<()> {
     let is_known = matches!((depthwise.taps(), depthwise.columns), (9, 3) | (25, 5));
-    is_known && depthwise.row > 0 && depthwise.channels >= W::LEAST
+    let can = is_known && depthwise.row > 0 && depthwise.channels >= W::LEAST;
+    match out {
+        Out::Codes(codes, out, stride) if can => by_columns::<W>(depthwise, codes, out, stride),
+        out => depthwise::depthwise_i8::<W::Wide, W::Narrow>(depthwise, out),
+    }
 }
 
-/// All blocks of channels; `None` for what [`can`] excludes.
+/// All blocks of channels; `None` for other windows.
 #[inline(always)]
-pub(super) fn depthwise_i8<W: Widths>(
+fn by_columns<W: Widths>(
     depthwise: &Depthwise<'_>,
     codes: Codes,
     out: &mut [i8],

@@ -5,32 +5,20 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
-use crate::kernels::depthwise::{self, Lanes};
+use crate::kernels::depthwise::Lanes;
 use crate::kernels::x86_64::vector::{packed, words};
-use crate::kernels::x86_64::windows::{self, Block, Columns, Widths};
-use crate::kernels::{Depthwise, Out};
+use crate::kernels::x86_64::windows::{Block, Columns, Widths};
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
 
-#[inline(always)]
-pub(in crate::kernels::x86_64) fn depthwise_i8(
-    depthwise: &Depthwise<'_>,
-    out: Out<'_>,
-) -> Option<()> {
-    match out {
-        Out::Codes(codes, out, stride) if windows::can::<Most>(depthwise) => {
-            windows::depthwise_i8::<Most>(depthwise, codes, out, stride)
-        }
-        out => depthwise::depthwise_i8::<Words<2>, Words<1>>(depthwise, out),
-    }
-}
-
 /// Sixteen channels where there are so many, else eight.
-struct Most;
+pub(in crate::kernels::x86_64) struct Most;
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Widths for Most {
     const LEAST: usize = EIGHT;
+    type Wide = Words<2>;
+    type Narrow = Words<1>;
 
     #[inline(always)]
     unsafe fn run<const SIDE: usize, const ADVANCE: usize>(
@@ -48,7 +36,7 @@ impl Widths for Most {
 }
 
 /// `N` times eight channels.
-struct Words<const N: usize>;
+pub(in crate::kernels::x86_64) struct Words<const N: usize>;
 
 /// Sums of a vector.
 const EIGHT: usize = 8;
@@ -83,9 +71,7 @@ impl<const N: usize, const S: usize> Columns<S> for Words<N> {
         unsafe {
             let mut column = <Self as Columns<S>>::codes(taps, 0);
             if S % 2 == 1 {
-                for n in 0..N {
-                    column[S / 2][n] = low_words(column[S / 2][n]);
-                }
+                column[S / 2] = single_weights(taps[S - 1]);
             }
             column
         }
@@ -124,7 +110,7 @@ impl<const N: usize, const S: usize> Columns<S> for Words<N> {
     }
 }
 
-/// Other windows.
+/// Other windows; codes are loaded where they are multiplied.
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl<const N: usize> Lanes for Words<N> {
     const LANES: usize = N * EIGHT;
@@ -157,13 +143,7 @@ impl<const N: usize> Lanes for Words<N> {
     #[inline(always)]
     unsafe fn add_one(sums: [__m256i; N], x: *const i8, w: *const i8) -> [__m256i; N] {
         // SAFETY: the caller's.
-        unsafe {
-            let mut weights = singles(w);
-            for n in 0..N {
-                weights[n] = low_words(weights[n]);
-            }
-            added(sums, singles(x), weights)
-        }
+        unsafe { added(sums, singles(x), single_weights(w)) }
     }
 
     #[inline(always)]
@@ -215,15 +195,21 @@ unsafe fn singles<const N: usize>(tap: *const i8) -> [__m256i; N] {
     }
 }
 
-/// The lower of each two words, and 0: so that a product with `singles` is one of bytes.
+/// The weights of a tap in the lower of two words each, and 0: so that a product with [`singles`] is one of bytes.
 ///
 /// # Safety
-/// The processor has AVX2.
+/// See [`singles`].
 #[inline(always)]
-#[expect(unsafe_code, reason = "vector instructions")]
-unsafe fn low_words(words: __m256i) -> __m256i {
+#[expect(unsafe_code, reason = "vector instructions on checked memory")]
+unsafe fn single_weights<const N: usize>(tap: *const i8) -> [__m256i; N] {
     // SAFETY: the caller's.
-    unsafe { _mm256_and_si256(words, _mm256_set1_epi32(0xffff)) }
+    unsafe {
+        let mut weights = singles(tap);
+        for n in 0..N {
+            weights[n] = _mm256_and_si256(weights[n], _mm256_set1_epi32(0xffff));
+        }
+        weights
+    }
 }
 
 /// Adds the products of words.

@@ -5,6 +5,7 @@
     reason = "counted loops over registers, which the compiler unrolls"
 )]
 
+use super::depthwise::{Eight, Sixteen};
 use crate::kernels::x86_64::vector::{Vector, interleave, requantize};
 use crate::kernels::x86_64::windows::{Block, Columns, Widths};
 use crate::quantize::Codes;
@@ -18,11 +19,13 @@ const GROUPS: usize = 2;
 pub(super) struct Bytes<V>(PhantomData<V>);
 
 /// The longest vectors that there are channels for.
-pub(super) struct Longest;
+pub(in crate::kernels::x86_64) struct Longest;
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Widths for Longest {
     const LEAST: usize = __m128i::CODES;
+    type Wide = Sixteen;
+    type Narrow = Eight;
 
     #[inline(always)]
     unsafe fn run<const SIDE: usize, const ADVANCE: usize>(

@@ -1,28 +1,12 @@
-//! Integer depthwise convolution. Windows that [`windows`] does not have, sixteen or eight channels at a time: two taps are interleaved, so that one
+//! Integer depthwise convolution by windows that [`columns`](super::columns) does not have, sixteen or eight channels at a time: two taps are interleaved, so that one
 //! instruction adds both products (`vpdpwssd`).
 
-use super::columns::Longest;
 use super::requantize;
-use crate::kernels::depthwise::{self, Lanes};
-use crate::kernels::x86_64::windows;
-use crate::kernels::{Depthwise, Out};
+use crate::kernels::depthwise::Lanes;
 use crate::quantize::Codes;
 use core::arch::x86_64::*;
 
-#[inline(always)]
-pub(in crate::kernels::x86_64) fn depthwise_i8(
-    depthwise: &Depthwise<'_>,
-    out: Out<'_>,
-) -> Option<()> {
-    match out {
-        Out::Codes(codes, out, stride) if windows::can::<Longest>(depthwise) => {
-            windows::depthwise_i8::<Longest>(depthwise, codes, out, stride)
-        }
-        out => depthwise::depthwise_i8::<Sixteen, Eight>(depthwise, out),
-    }
-}
-
-struct Sixteen;
+pub(in crate::kernels::x86_64) struct Sixteen;
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Lanes for Sixteen {
@@ -65,7 +49,7 @@ impl Lanes for Sixteen {
 }
 
 /// Eight codes, in the lower half of what [`Sixteen`] computes.
-struct Eight;
+pub(in crate::kernels::x86_64) struct Eight;
 
 #[expect(unsafe_code, reason = "vector instructions on checked memory")]
 impl Lanes for Eight {
