@@ -72,7 +72,10 @@ type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 fn celu(_: &ParsingContext<'_>, node: &NodeProto) -> Built {
     let alpha = node.get_attr_opt("alpha")?.unwrap_or(1.0);
-    ensure!(alpha > 0.0, "Celu with alpha {alpha}, which is not positive");
+    ensure!(
+        alpha > 0.0,
+        "Celu with alpha {alpha}, which is not positive"
+    );
     Ok((expand(Celu(alpha)), vec![]))
 }
 
@@ -156,7 +159,11 @@ impl Upsample {
             axes: None,
             coord_transformer: CoordTransform::Plain(CoordTransformer::Asymmetric),
             interpolator: self.interpolator.clone(),
-            nearest: if reduces { Nearest::Ceil } else { Nearest::Floor },
+            nearest: if reduces {
+                Nearest::Ceil
+            } else {
+                Nearest::Floor
+            },
             antialias: false,
             cubic_coeff_a_bits: (-0.75f32).to_bits(),
             exclude_outside: false,
@@ -168,9 +175,19 @@ impl Upsample {
         })
     }
 
-    fn output_shape(&self, input: &[TDim], scales: &Tensor) -> TractResult<TVec<TDim>> {
+    fn output_rules<'r>(
+        &self,
+        s: &mut Solver<'r>,
+        output: &'r TensorProxy,
+        input: &[TDim],
+        scales: &Tensor,
+    ) -> InferenceResult {
         let resize = self.resize(scales)?;
-        resize.compute_output_shape(input, Some(scales), None)
+        let shape = resize.compute_output_shape(input, Some(scales), None)?;
+        for (axis, dim) in shape.into_iter().enumerate() {
+            s.equals(&output.shape[axis], dim)?;
+        }
+        Ok(())
     }
 }
 
@@ -188,18 +205,15 @@ impl Expansion for Upsample {
         check_output_arity(outputs, 1)?;
         s.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
         s.equals(&inputs[0].rank, &outputs[0].rank)?;
+        let output = &outputs[0];
         match &self.attribute {
             Some(scales) => s.given(&inputs[0].shape, move |s, shape| {
-                let shape = self.output_shape(&shape, &tensor1(scales))?;
-                s.equals(&outputs[0].shape, shape)
+                self.output_rules(s, output, &shape, &tensor1(scales))
             }),
             None => s.given_2(
                 &inputs[0].shape,
                 &inputs[1].value,
-                move |s, shape, scales| {
-                    let shape = self.output_shape(&shape, &scales)?;
-                    s.equals(&outputs[0].shape, shape)
-                },
+                move |s, shape, scales| self.output_rules(s, output, &shape, &scales),
             ),
         }
     }
