@@ -46,7 +46,8 @@ fn convolved(x: &[f32], size: [usize; 2], w: &[f32], before: isize, out: [usize;
 /// Every `step`-th column and row of `[channels, h, w]` from `start` on.
 fn strided(x: &[f32], [h, w]: [usize; 2], start: usize, step: usize) -> Vec<f32> {
     let channels = x.len() / (h * w);
-    let rows = (0..channels * h).filter(|row| row % h >= start && (row % h - start) % step == 0);
+    let rows =
+        (0..channels * h).filter(|row| row % h >= start && (row % h - start).is_multiple_of(step));
     rows.flat_map(|row| x[row * w..][..w].iter().skip(start).step_by(step).copied())
         .collect()
 }
@@ -281,6 +282,37 @@ fn pads_beside_an_automatic_padding_do_not_count() {
     let net = Net::new(&[1, 2, 6, 6]).constant("w", &[2, 2, 3, 3], w.clone());
     let net = net.node("c", "Conv", &["x", "w"], &attributes);
     assert_close(&net.outputs(&[&x]), &convolved(&x, [6, 6], &w, 1, [6, 6]));
+}
+
+#[test]
+fn a_global_norm_sums_over_all_positions() {
+    let x = values(24);
+    for (p, norm) in [
+        (
+            1,
+            (|row: &[f32]| row.iter().map(|v| v.abs()).sum()) as fn(&[f32]) -> f32,
+        ),
+        (2, |row| row.iter().map(|v| v * v).sum::<f32>().sqrt()),
+    ] {
+        let net = Net::new(&[1, 2, 3, 4]).node("n", "GlobalLpPool", &["x"], &[("p", Int(p))]);
+        let expected: Vec<f32> = x.chunks(12).map(norm).collect();
+        assert_close(&net.outputs(&[&x]), &expected);
+    }
+}
+
+#[test]
+fn a_pool_without_padding_keeps_its_ceil_mode() {
+    let x = values(6);
+    let attributes = [
+        ("auto_pad", Text("VALID")),
+        ("kernel_shape", Ints(&[1, 3])),
+        ("strides", Ints(&[1, 2])),
+        ("ceil_mode", Int(1)),
+    ];
+    let net = Net::new(&[1, 1, 1, 6]).node("m", "MaxPool", &["x"], &attributes);
+    let greatest = |window: &[f32]| window.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let expected = [greatest(&x[0..3]), greatest(&x[2..5]), greatest(&x[4..6])];
+    assert_close(&net.outputs(&[&x]), &expected);
 }
 
 #[test]
