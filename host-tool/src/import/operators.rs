@@ -2,7 +2,7 @@
 //! the form that tract's parsers expect.
 
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
-use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
+use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math::{abs, div, mul, sqrt, square};
 use tract_onnx::tract_core::ops::nn::resize::{CoordTransformer, Interpolator};
