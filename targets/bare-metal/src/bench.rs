@@ -10,11 +10,9 @@ use edgeprune_runtime::format::telemetry::{
 };
 use edgeprune_runtime::noise::Noise;
 use edgeprune_runtime::telemetry::{Clock, Telemetry};
-use edgeprune_runtime::{KernelSet, Observer, OpenError, Package, RunError, SessionError};
+use edgeprune_runtime::{KernelSet, MAX_NODES, Observer, OpenError, Package, RunError, SessionError};
 use sha2::{Digest as _, Sha256};
 
-/// Most nodes of a network.
-const NODES: usize = 256;
 const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 /// The id of the board's file, which `edgeprune build` gives.
 const BOARD: &str = match option_env!("EDGEPRUNE_BOARD") {
@@ -26,7 +24,7 @@ const WARM_UP: u32 = number(option_env!("EDGEPRUNE_WARM_UP"), 3);
 /// Runs that count.
 const RUNS: u32 = number(option_env!("EDGEPRUNE_RUNS"), 20);
 
-type Session<'p, 'a> = edgeprune_runtime::Session<'p, 'a, NODES>;
+type Session<'p, 'a> = edgeprune_runtime::Session<'p, 'a, MAX_NODES>;
 
 /// Why there is no measurement.
 pub(crate) enum Failure {
@@ -67,7 +65,7 @@ pub(crate) fn bench(bytes: &[u8], arena: &mut [u8]) -> Result<(), Failure> {
     for _ in 0..WARM_UP {
         infer(session, &mut ())?;
     }
-    let mut telemetry = Telemetry::<_, NODES>::new(Timer);
+    let mut telemetry = Telemetry::<_, MAX_NODES>::new(Timer);
     for _ in 0..RUNS {
         infer(session, &mut telemetry)?;
         if digest(session)? != sha256 {

@@ -17,11 +17,12 @@ pub use broker::{Broker, STATE};
 pub use outlet::Outlet;
 
 use crate::bench::pool;
+use crate::network::arena;
 use crate::{Error, Network, open, top_class};
 use clients::{Intake, Reason, Request, Sample};
 use counts::Counts;
 use crew::Crew;
-use edgeprune_runtime::{Arena, Package, Pool};
+use edgeprune_runtime::{Package, Pool};
 use reporter::{Identity, Reporter};
 use std::fmt;
 use std::io;
@@ -104,7 +105,7 @@ pub fn serve(bytes: &[u8], options: &ServeOptions) -> Result<Served, Error> {
     let began = Instant::now();
     let mut pool = pool(options.threads)?;
     let package = Package::open(bytes)?;
-    let mut arena = Arena::new(package.arena_bytes_for(options.threads as usize));
+    let mut arena = arena(package.arena_bytes_for(options.threads as usize))?;
     let arena_bytes = arena.bytes_mut().len();
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
