@@ -12,6 +12,7 @@ pub use compiler::{Compiler, Library, Rejected};
 pub use source::Source;
 
 use crate::Error;
+use crate::cli::write::write_executable;
 use edgeprune_boards::{Board, Toolchain};
 use edgeprune_format::manifest::{DType, Node};
 use edgeprune_format::{Container, FormatError, Manifest};

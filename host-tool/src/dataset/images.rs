@@ -56,7 +56,7 @@ impl Images {
         let path = self.folder.join(
             self.files
                 .get(index)
-                .map_or("".as_ref(), OsString::as_os_str),
+                .map_or(OsStr::new(""), OsString::as_os_str),
         );
         let spec = spec.ok_or_else(|| spec::missing(&self.folder))?;
         let image = decode(&path)?;

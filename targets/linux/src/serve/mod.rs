@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
-use wire::{Status, answer};
+use wire::{Status, answer, refusal};
 
 /// How long answers and telemetry that are on their way are waited for after a signal.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -222,6 +222,13 @@ impl<'s, 'p, 'a> Worker<'s, 'p, 'a> {
     }
 
     fn run(&mut self, sample: &Sample) -> Result<(), Error> {
+        if self.real && !are_finite(&sample.bytes) {
+            self.counts.refused.add();
+            sample
+                .client
+                .answer(refusal(sample.number, Status::Refused));
+            return Ok(());
+        }
         self.set(&sample.bytes)?;
         let began = Instant::now();
         self.infer()?;
@@ -281,4 +288,10 @@ impl<'s, 'p, 'a> Worker<'s, 'p, 'a> {
         }
         Ok(bytes)
     }
+}
+
+/// Whether there is no NaN and no infinity among floats: layers would hide them.
+fn are_finite(bytes: &[u8]) -> bool {
+    let mut words = bytes.as_chunks().0.iter();
+    words.all(|&word| f32::from_le_bytes(word).is_finite())
 }
