@@ -211,7 +211,7 @@ mod tests {
         let rows = vec![vec!["a\nb".into(), "\u{1b}[2J".into()]];
         assert_eq!(
             table(&["x", "n"], &rows),
-            "x              n\na\\nb  \\u{1b}[2J\n"
+            "x             n\na\\nb  \\u{1b}[2J\n"
         );
     }
 

@@ -107,7 +107,7 @@ impl fmt::Display for Scale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "input `{}` has values from {} to {}, where the input specification makes {:.2} to {:.2} of pixels",
+            "input `{}` has values from {:?} to {:?}, where the input specification makes {:.2} to {:.2} of pixels",
             self.input, self.values.0, self.values.1, self.expected.0, self.expected.1
         )
     }

@@ -23,6 +23,11 @@ use order::InputForm;
 use std::path::{Path, PathBuf};
 use synthetic::Synthetic;
 
+/// Elements of all made-up samples together: 32 pictures of 590 x 590 in three colours.
+const MAX_SYNTHETIC_ELEMENTS: usize = 1 << 25;
+/// Made-up samples that there are of the largest inputs.
+const MIN_SYNTHETIC: usize = 2;
+
 /// Samples that fit the inputs of one network, and their labels where there are any.
 #[derive(Debug)]
 pub struct Dataset {
@@ -80,17 +85,14 @@ impl Dataset {
         Ok(Self::new(path, forms, spec, source, found))
     }
 
-    /// `count` deterministic inputs that look like data: smooth images where there is a `spec`,
-    /// normal noise elsewhere. The same arguments give the same values on every machine.
+    /// `count` deterministic inputs that look like data, fewer of large ones: smooth images where there is a
+    /// `spec`, normal noise elsewhere. The same arguments give the same values on every machine.
     pub fn synthetic(count: usize, spec: Option<&InputSpec>, inputs: &[Port]) -> Self {
-        let source = Source::Synthetic(Synthetic::new(count));
-        Self::new(
-            Path::new("synthetic inputs"),
-            forms(inputs, spec),
-            spec,
-            source,
-            None,
-        )
+        let forms = forms(inputs, spec);
+        let elements: usize = forms.iter().map(InputForm::elements).sum();
+        let affordable = (MAX_SYNTHETIC_ELEMENTS / elements.max(1)).max(MIN_SYNTHETIC);
+        let source = Source::Synthetic(Synthetic::new(count.min(affordable)));
+        Self::new(Path::new("synthetic inputs"), forms, spec, source, None)
     }
 
     fn new(
@@ -239,6 +241,15 @@ mod tests {
     fn a_subset_larger_than_the_data_is_the_data() {
         let all = Dataset::synthetic(3, None, &[port()]);
         assert_eq!(all.spread(9).limit(7).chosen, [0, 1, 2]);
+    }
+
+    #[test]
+    fn large_inputs_are_made_up_less_often() {
+        let mut large = port();
+        large.source_shape = vec![1, 1 << 22];
+        assert_eq!(Dataset::synthetic(32, None, &[large.clone()]).len(), 8);
+        large.source_shape = vec![1, 1 << 27];
+        assert_eq!(Dataset::synthetic(32, None, &[large]).len(), 2);
     }
 
     #[test]

@@ -8,6 +8,12 @@ use edgeprune_runtime::{MAX_NODES, MAX_PORTS};
 const MAX_ELEMENTS: usize = 1 << 28;
 /// Most multiplications, additions and moves for one sample; large networks for images of 1280 x 1280 take 5e11.
 const MAX_WORK: u64 = 2_000_000_000_000;
+/// Activations and operations for each byte of the source file, and what any file may have. Networks of a few kilobytes
+/// that filter large pictures stay far below; a file of a hundred bytes that declares a huge input does not.
+const MAX_ELEMENTS_PER_BYTE: u64 = 1 << 16;
+const MIN_ELEMENTS: u64 = 1 << 22;
+const MAX_WORK_PER_BYTE: u64 = 100_000_000;
+const MIN_WORK: u64 = 10_000_000_000;
 /// Greatest magnitude of a weight, and of what a layer with weights reads: sums of squares stay finite in `f32`.
 pub const MAX_MAGNITUDE: f32 = 1e15;
 
@@ -32,16 +38,29 @@ impl Graph {
         for port in &self.inputs {
             self.check_elements("input", &port.name, port.tensor)?;
         }
-        let mut work = 0u64;
         for node in &self.nodes {
             self.check_elements("output of node", &node.name, node.output)?;
+        }
+        let per_byte = |most: u64, least: u64| self.source_bytes.saturating_mul(most).max(least);
+        let max_elements = per_byte(MAX_ELEMENTS_PER_BYTE, MIN_ELEMENTS);
+        let max_work = per_byte(MAX_WORK_PER_BYTE, MIN_WORK).min(MAX_WORK);
+        let (mut elements, mut work) = (0u64, 0u64);
+        for node in &self.nodes {
+            elements = elements.saturating_add(self.tensors[node.output].elements() as u64);
             work = work.saturating_add(self.work(node));
-            if work > MAX_WORK {
-                return Err(self.refuse(format!(
-                    "the nodes up to `{}` take {work} operations for one sample, more than {MAX_WORK}: \
-                     export the model with smaller inputs",
-                    node.name
-                )));
+            for (what, count, most) in [
+                ("elements", elements, max_elements),
+                ("operations", work, max_work),
+            ] {
+                if count > most {
+                    return Err(self.refuse(format!(
+                        "the nodes up to `{}`, of {:?}, take {count} {what} for one sample, more than {most} \
+                         for a model of {} bytes: export the model with smaller inputs",
+                        node.name,
+                        self.shape(node.output),
+                        self.source_bytes
+                    )));
+                }
             }
         }
         Ok(())
@@ -56,6 +75,9 @@ impl Graph {
             let Some(linear) = node.op.linear() else {
                 continue;
             };
+            if linear.weights.is_empty() {
+                return Err(self.refuse(format!("layer `{}` has no weights", node.name)));
+            }
             let weights = linear.weights.iter().chain(&linear.bias);
             let is_beyond = |weight: &&f32| !(weight.abs() <= MAX_MAGNITUDE);
             if let Some(weight) = weights.clone().find(is_beyond) {
@@ -76,6 +98,7 @@ impl Graph {
         let shape = self.shape(tensor);
         let elements = shape.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
         match elements {
+            Some(0) => Err(self.refuse(format!("the {what} `{name}` of {shape:?} is empty"))),
             Some(elements) if elements <= MAX_ELEMENTS => Ok(()),
             _ => Err(self.refuse(format!(
                 "the {what} `{name}` of {shape:?} has more than {MAX_ELEMENTS} elements: \
@@ -119,7 +142,7 @@ mod tests {
         Graph {
             name: "net".into(),
             source_hash: [0; 32],
-            source_bytes: 0,
+            source_bytes: 1 << 20,
             inputs: vec![Port {
                 name: "x".into(),
                 tensor: 0,
@@ -147,6 +170,24 @@ mod tests {
         network([1 << 10, 1 << 10, 3], Op::Mean, [1, 1, 3])
             .check_size()
             .unwrap();
+    }
+
+    #[test]
+    fn a_file_of_a_hundred_bytes_gets_no_huge_activations() {
+        let mut graph = network([512, 512, 68], Op::Mean, [512, 512, 68]);
+        graph.check_size().unwrap();
+        graph.source_bytes = 96;
+        let message = graph.check_size().unwrap_err().to_string();
+        assert!(
+            message.contains("`node`") && message.contains("96 bytes"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_empty_activation_is_refused() {
+        let graph = network([4, 0, 3], Op::Mean, [1, 1, 3]);
+        assert!(graph.check_size().is_err());
     }
 
     #[test]
