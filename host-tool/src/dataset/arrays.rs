@@ -106,8 +106,10 @@ impl Column {
             }
             (order, _) => {
                 let values = self.array.values(path, index * count, count)?;
-                self.check_finite(&values)
-                    .map_err(|cause| Error::data(path, format!("sample {index}: {cause}")))?;
+                self.check_finite(&values).map_err(|cause| {
+                    let name = &form.name;
+                    Error::data(path, format!("sample {index}, input `{name}`: {cause}"))
+                })?;
                 Ok(form.arrange(values, order.unwrap_or(Order::Source)))
             }
         }
