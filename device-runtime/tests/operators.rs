@@ -1,12 +1,10 @@
 //! Every operator without weights, against an oracle that loops and nothing else.
 
-mod network;
-
+use crate::network::*;
 use edgeprune_format::manifest::{
     Activation, BinaryKind, Op, Quantization, ResizeCoordinates, ResizeKind, UnaryKind, Window,
 };
 use edgeprune_runtime::math::unary;
-use network::*;
 
 type Shape = [usize; 3];
 

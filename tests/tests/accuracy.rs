@@ -3,6 +3,7 @@
 //! The networks and their data are large and stay outside of the project: `EDGEPRUNE_ZOO` names
 //! their folder. Without it these tests say that they were skipped.
 
+use crate::zoo::zoo;
 use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::eval::{self, Opened};
 use edgeprune::import;
@@ -11,7 +12,7 @@ use edgeprune::progress::Progress;
 use edgeprune::prune::Pruning;
 use edgeprune::report::record::Eval;
 use edgeprune::study::Cache;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Points by which top-1 on 500 images differs between packages that are equally close to the original: of
 /// the 3 to 5 % of decisions that differ, about as many turn right as turn wrong.
@@ -39,14 +40,6 @@ impl Scored {
     fn top1(&self) -> f64 {
         self.score.top1.unwrap_or(0.0)
     }
-}
-
-fn zoo() -> Option<PathBuf> {
-    let folder = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: EDGEPRUNE_ZOO names no folder of networks");
-    }
-    folder
 }
 
 fn spec(folder: &Path, case: &Case) -> Option<InputSpec> {

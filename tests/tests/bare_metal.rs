@@ -3,6 +3,7 @@
 //!
 //! Without a toolchain and the emulator these tests say so and pass, except where `CI=true`.
 
+use crate::command::command;
 use edgeprune::bench::{self, BenchOptions, Job};
 use edgeprune::monitor::Device;
 use edgeprune::{build, doctor};
@@ -54,7 +55,7 @@ fn package() -> TestResult<&'static Path> {
         let folder = TempDir::new().ok()?;
         let path = folder.path().join("demo.epk");
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tool/demo");
-        let status = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        let status = command()
             .arg("pack")
             .arg(demo.join("fashion_mnist.onnx"))
             .arg("--calib")
@@ -183,7 +184,7 @@ fn an_exception_is_reported_with_its_address() -> TestResult {
 #[test]
 fn an_image_needs_one_package_and_doctor_names_what_building_needs() -> TestResult {
     let edgeprune = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"));
+        let mut command = command();
         command.args(arguments).env("PATH", "").output()
     };
     let built = edgeprune(&["build", "--board", "virt-bare"])?;

@@ -2,11 +2,10 @@
 //!
 //! Without a cross toolchain these tests say so and pass, except where `CI=true`.
 
-mod small;
-
-use small::network::Network;
-use small::{MATRIX_CORE, cores, package, samples, toolchain_is_there};
-
+use crate::command::{command, edgeprune};
+use crate::small::network::Network;
+use crate::small::{MATRIX_CORE, cores, package, samples, toolchain_is_there};
+use crate::zoo::zoo;
 use edgeprune::bench::{self, BenchOptions, BoardVm, Job};
 use edgeprune::build::{self, Jobs};
 use edgeprune::dataset::{Dataset, InputSpec};
@@ -30,12 +29,6 @@ type TestResult = Result<(), Box<dyn Error>>;
 
 /// Most bytes of a device binary with the operators of one network, without its package.
 const MOST_BINARY_BYTES: u64 = 700_000;
-
-fn edgeprune(arguments: &[&str]) -> std::io::Result<Output> {
-    Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
-        .args(arguments)
-        .output()
-}
 
 /// A package of one pooling layer, an operator that [`package`] does not have.
 fn pooling(folder: &Path) -> std::io::Result<PathBuf> {
@@ -193,10 +186,7 @@ fn assert_bytes_of_whole_machines(package: &Path, vm: &BoardVm) -> TestResult {
 
 #[test]
 fn every_real_network_gives_the_hosts_bytes_within_its_instructions_on_every_core() -> TestResult {
-    let Some(zoo) = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from) else {
-        eprintln!("real networks are not tested: EDGEPRUNE_ZOO names no folder of them");
-        return Ok(());
-    };
+    let Some(zoo) = zoo() else { return Ok(()) };
     if !toolchain_is_there()? {
         return Ok(());
     }
@@ -420,7 +410,7 @@ fn the_device_refuses_a_damaged_or_newer_package_with_one_line() -> TestResult {
 #[test]
 fn doctor_names_what_is_missing_and_the_command_that_installs_it() -> TestResult {
     let board = &cores()[0].id;
-    let bare = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+    let bare = command()
         .args(["doctor", "--board", board, "--json"])
         .env("PATH", "")
         .output()?;

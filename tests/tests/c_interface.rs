@@ -2,11 +2,9 @@
 //!
 //! Without a cross toolchain the board is left out and the test says so, except where `CI=true`.
 
-mod small;
-
+use crate::small::{cores, package, samples, toolchain_is_there};
 use edgeprune::build::{Compiler, Library, Source};
 use edgeprune_runtime::{Arena, Package, Session};
-use small::{cores, package, samples, toolchain_is_there};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
 //! The command as a user meets it: the real binary, in a folder of its own, on the demo network.
 
+use crate::command::command;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use tempfile::TempDir;
 
 const BUDGET: u64 = 40_000;
@@ -33,7 +34,7 @@ impl Folder {
     }
 
     fn run(&self, arguments: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        command()
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
             .env("EDGEPRUNE_CACHE", self.1.path())

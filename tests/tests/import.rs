@@ -2,9 +2,10 @@
 //!
 //! `EDGEPRUNE_ZOO` names a folder of real networks; without it those tests say so and pass.
 
+use crate::zoo::zoo;
 use edgeprune::graph::{Graph, run};
 use edgeprune::{Error, graph, import};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The networks that must load, below the zoo's folder.
 const NETWORKS: [&str; 13] = [
@@ -22,14 +23,6 @@ const NETWORKS: [&str; 13] = [
     "mlperf-tiny/vww_96_float.tflite",
     "mlperf-tiny/vww_96_int8.tflite",
 ];
-
-fn zoo() -> Option<PathBuf> {
-    let zoo = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from);
-    if zoo.is_none() {
-        println!("skipped: EDGEPRUNE_ZOO does not name a folder of networks");
-    }
-    zoo
-}
 
 /// Inputs between 0 and 1 that look random.
 fn inputs(graph: &Graph) -> Vec<Vec<f32>> {

@@ -3,12 +3,11 @@
 //!
 //! Without a cross toolchain or the emulator these tests say so and pass, except where `CI=true`.
 
-mod small;
-
+use crate::command::command;
+use crate::small::{self, cores, package, toolchain_is_there};
 use edgeprune::bench::BoardVm;
 use edgeprune_boards::Board;
 use serde_json::Value;
-use small::{cores, package, toolchain_is_there};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,7 +52,7 @@ impl Fixture {
 
     /// `edgeprune bench PACKAGE --ssh-config ... WORDS`.
     fn command(&self, config: &Path, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"));
+        let mut command = command();
         command.arg("bench").arg(&self.package).arg("--ssh-config");
         command.arg(config).args(words);
         command

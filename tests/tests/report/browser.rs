@@ -1,6 +1,6 @@
 //! The page in a real browser: it renders, fits a phone, can be read by day and by night, and loads nothing.
 
-use crate::records::{BARS, COLUMNS, LINES, POINTS, baseline, records};
+use super::records::{BARS, COLUMNS, LINES, POINTS, baseline, records};
 use edgeprune::report::{Report, html};
 use serde::Deserialize;
 use std::path::Path;

@@ -1,0 +1,18 @@
+//! Tests across crates, in one program: linking the importer takes long. One module for each topic; `command`, `small`,
+//! `broker` and `zoo` are what they share.
+
+mod accuracy;
+mod bare_metal;
+mod boards;
+mod broker;
+mod c_interface;
+mod cli;
+mod command;
+mod data;
+mod import;
+mod monitor;
+mod quantization;
+mod report;
+mod small;
+mod ssh;
+mod zoo;
