@@ -98,6 +98,13 @@ impl Error {
         }
     }
 
+    /// An option whose cargo feature this program was built without.
+    pub(crate) fn not_built_in(option: &str, feature: &str) -> Self {
+        Self::Usage(format!(
+            "{option} is not built into this edgeprune: `cargo install --path host-tool --features {feature}` adds it"
+        ))
+    }
+
     /// The process's exit code: 2 for bad usage, 1 for a failed job.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -374,10 +374,9 @@ fn interrupt(child: &Child) -> TestResult {
 }
 
 #[test]
+#[ignore = "needs an MQTT broker: `cargo xtask test` installs it"]
 fn a_broker_has_a_row_for_each_device_and_says_which_is_gone() -> TestResult {
-    let Some(broker) = Broker::start()? else {
-        return Ok(());
-    };
+    let broker = Broker::start()?;
     let [mut a, mut b] = ["plant/a", "plant/b"].map(|topic| Publisher::new(broker.port, topic));
     let hello = |board| numbered(0, &records(board)[0]);
     a.publish("/state", true, hello("line-a")?)?;
