@@ -170,7 +170,8 @@ fn names(forms: &[InputForm]) -> String {
 /// the only input, whatever its name.
 fn open_archive(path: &Path, forms: &[InputForm]) -> Result<(Vec<Array>, Option<Array>), Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-    let mut archive = ZipArchive::new(file).map_err(|cause| Error::data(path, cause.to_string()))?;
+    let mut archive =
+        ZipArchive::new(file).map_err(|cause| Error::data(path, cause.to_string()))?;
     let arrays = archive
         .file_names()
         .filter_map(|name| Some(name.ok()?.strip_suffix(".npy")?.to_owned()));
