@@ -69,6 +69,14 @@ pub enum Error {
         /// Why.
         doubts: String,
     },
+    /// A package that is likely useless, where that was to be refused.
+    #[error("{}: not written: the package is likely useless:{}", path.display(), list(warnings))]
+    Lossy {
+        /// The package.
+        path: PathBuf,
+        /// What it loses, and the way out.
+        warnings: Vec<String>,
+    },
     /// Conditions of `report --fail-on` that runs met.
     #[error("{} condition(s) failed:{}", .0.len(), list(.0))]
     FailOn(Vec<String>),

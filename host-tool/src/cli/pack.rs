@@ -7,12 +7,14 @@ use super::latency::LatencyArgs;
 use super::output::{self, human_bytes, note, table};
 use super::size;
 use crate::dataset::{Dataset, InputSpec};
+use crate::eval::{self, Opened};
 use crate::graph::{Graph, Port};
 use crate::pack::{Goal, Packed, pack, pack_float};
 use crate::progress::Progress;
 use crate::prune::{Criterion, Pattern, Pruning, Schedule, Scope};
+use crate::quantize::FloatActivation;
 use crate::report::describe::Description;
-use crate::report::record::{Loss, Pack, PackLayer};
+use crate::report::record::{Expected, Loss, Pack, PackLayer};
 use crate::tradeoff::{MaxDrop, Samples, pack_within};
 use crate::{Error, import};
 use edgeprune_runtime::KernelLayout;
@@ -88,6 +90,10 @@ pub(super) struct Args {
     cache: CacheArgs,
     #[command(flatten)]
     latency: LatencyArgs,
+    /// Fail, and write nothing, where the package is likely useless: an output below 15 dB, or channels or
+    /// decisions that are lost on held-out samples. Without it, that is a warning.
+    #[arg(long)]
+    strict: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -115,7 +121,9 @@ impl Args {
         let graph = import::load(&self.model)?;
         if self.float {
             let packed = pack_float(&graph, spec.as_ref())?;
-            return self.finish(&packed, None, "not quantized");
+            let samples = Dataset::synthetic(SYNTHETIC, spec.as_ref(), &graph.inputs);
+            let expected = self.expected(&graph, &packed, &samples)?;
+            return self.finish(&packed, None, expected, "not quantized");
         }
         let evaluation = self.eval.open(spec.as_ref(), &graph.inputs)?;
         let calibration = self.samples(spec.as_ref(), &graph.inputs)?;
@@ -130,16 +138,51 @@ impl Args {
             true => "not calibrated".to_owned(),
             false => format!("calibrated on {} samples", calibration.len()),
         };
-        self.finish(&packed, loss, &calibrated)
+        let expected = self.expected(&graph, &packed, &calibration)?;
+        self.finish(&packed, loss, expected, &calibrated)
+    }
+
+    /// What the package is expected to lose; says what is likely wrong with it, or fails where that is to be refused.
+    fn expected(
+        &self,
+        graph: &Graph,
+        packed: &Packed,
+        samples: &Dataset,
+    ) -> Result<Expected, Error> {
+        let path = self.path();
+        let opened = Opened::new(&path, &packed.bytes)?;
+        let expected = eval::expected(&opened, graph, samples, &Progress::Terminal)?;
+        if self.strict && !expected.warnings.is_empty() {
+            return Err(Error::Lossy {
+                path,
+                warnings: expected.warnings,
+            });
+        }
+        for warning in &expected.warnings {
+            note(format!("warning: {warning}"));
+        }
+        Ok(expected)
+    }
+
+    fn path(&self) -> PathBuf {
+        let path = self.output.clone();
+        path.unwrap_or_else(|| default_output(&self.model))
     }
 
     /// Writes the package and says what it is.
-    fn finish(&self, packed: &Packed, loss: Option<Loss>, calibrated: &str) -> Result<(), Error> {
-        let path = self.output.clone();
-        let path = path.unwrap_or_else(|| default_output(&self.model));
+    fn finish(
+        &self,
+        packed: &Packed,
+        loss: Option<Loss>,
+        expected: Expected,
+        calibrated: &str,
+    ) -> Result<(), Error> {
+        let path = self.path();
         output::write_file(&path, &packed.bytes)?;
         let mut record = record(&path, packed)?;
         record.loss = loss;
+        record.kept_float.clone_from(&packed.float);
+        record.expected = Some(expected);
         let description = Description::of(&path, &packed.bytes)?;
         record.latency = self.latency.predict(&description.manifest)?;
         if self.json {
@@ -256,7 +299,7 @@ fn text(record: &Pack, calibrated: &str) -> String {
     format!(
         "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
          {:.1} % of weights are not zero, {} channels removed, {calibrated}\n\
-         memory to run: {}\n{}{}",
+         memory to run: {}\n{}{}{}{}",
         table(&header, &rows),
         record.identity.package,
         human_bytes(record.package_bytes),
@@ -272,8 +315,20 @@ fn text(record: &Pack, calibrated: &str) -> String {
                 "latency: {}\n",
                 latency.words()
             )),
+        record.kept_float.iter().map(kept_float).collect::<String>(),
+        record
+            .expected
+            .as_ref()
+            .map_or_else(String::new, |expected| format!(
+                "expected: {}\n",
+                expected.words()
+            )),
         record.loss.map_or_else(String::new, lost),
     )
+}
+
+fn kept_float(activation: &FloatActivation) -> String {
+    format!("{} stays f32: {}\n", activation.name, activation.reason)
 }
 
 fn lost(loss: Loss) -> String {

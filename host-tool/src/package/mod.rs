@@ -12,8 +12,8 @@ use crate::graph::{self, Op, Port};
 use crate::quantize::{LayerShape, QuantizedGraph, QuantizedLinear};
 use edgeprune_format::encode::{EncodeError, Writer};
 use edgeprune_format::manifest::{
-    Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK, Node,
-    Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, float_place,
+    Activation, Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK,
+    Node, Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, float_place,
 };
 use edgeprune_format::{ALIGNMENT, Container, Manifest};
 use edgeprune_runtime::KernelLayout;
@@ -193,6 +193,7 @@ impl<'a> Package<'a> {
                 count_include_pad: *count_include_pad,
             },
             Op::Mean => PackageOp::Mean,
+            Op::Normalize { gain, offset } => self.normalize(gain, offset)?,
             Op::Unary { kind } => self.unary(step, *kind)?,
             Op::Softmax => PackageOp::Softmax,
             Op::Concat { axis } => PackageOp::Concat { axis: *axis as u8 },
@@ -213,6 +214,22 @@ impl<'a> Package<'a> {
             },
             // Lowering made it a second name of its input.
             Op::Reshape => return Err(EncodeError::Record),
+        })
+    }
+
+    /// A depthwise convolution of one element, in floats.
+    fn normalize(&mut self, gain: &[f32], offset: &[f32]) -> Result<PackageOp, EncodeError> {
+        let bytes: Vec<u8> = gain.iter().flat_map(|gain| gain.to_le_bytes()).collect();
+        let weights =
+            self.writer
+                .constant(DType::F32, vector(gain.len()), Quantization::None, &bytes)?;
+        Ok(PackageOp::DepthwiseConv2d {
+            linear: Linear {
+                weights,
+                bias: self.floats(offset)?,
+                activation: Activation::None,
+            },
+            window: graph::POINT,
         })
     }
 
