@@ -3,6 +3,7 @@
 use super::file::{Data, Network, Operator, Tensor};
 use super::options::{Options, Window};
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
+use std::collections::HashSet;
 use tract_tflite::tflite::{self, BuiltinOperator, BuiltinOptions, Padding, TensorType};
 
 /// A table of options and its type.
@@ -19,7 +20,8 @@ pub(super) fn write(network: &Network) -> Result<Vec<u8>, String> {
         &tflite::BufferArgs { data: None },
     )];
     let mut tensors = Vec::new();
-    for tensor in &network.tensors {
+    let mut names = HashSet::new();
+    for (index, tensor) in network.tensors.iter().enumerate() {
         let bytes = tensor.data.as_ref().map(|data| bytes(tensor, data));
         if let Some(bytes) = bytes.transpose()? {
             let data = Some(fb.create_vector(&bytes));
@@ -33,7 +35,12 @@ pub(super) fn write(network: &Network) -> Result<Vec<u8>, String> {
         } else {
             0
         };
-        tensors.push(write_tensor(&mut fb, tensor, buffer)?);
+        // tract wants a name for each tensor, and appends to those of computed ones.
+        let name = match tensor.data.is_none() && names.insert(&tensor.name) {
+            true => tensor.name.clone(),
+            false => format!("{}#{index}", tensor.name),
+        };
+        tensors.push(write_tensor(&mut fb, tensor, &name, buffer)?);
     }
     let mut kinds: Vec<BuiltinOperator> = Vec::new();
     let mut operators = Vec::new();
@@ -103,13 +110,14 @@ fn bytes(tensor: &Tensor, data: &Data) -> Result<Vec<u8>, String> {
 fn write_tensor<'f>(
     fb: &mut FlatBufferBuilder<'f>,
     tensor: &Tensor,
+    name: &str,
     buffer: usize,
 ) -> Result<WIPOffset<tflite::Tensor<'f>>, String> {
     let args = tflite::TensorArgs {
         shape: Some(fb.create_vector(&integers(&tensor.dims)?)),
         type_: tensor.kind,
         buffer: u32::try_from(buffer).map_err(|_| "too many constants")?,
-        name: Some(fb.create_string(&tensor.name)),
+        name: Some(fb.create_string(name)),
         ..tflite::TensorArgs::default()
     };
     Ok(tflite::Tensor::create(fb, &args))
