@@ -1,6 +1,7 @@
 //! From a file's bytes to tract's decluttered model of `f32`, batch 1.
 
 use super::guard::guard;
+use super::tflite::Refusal;
 use crate::Error;
 use crate::graph::Layout;
 use std::path::Path;
@@ -73,17 +74,25 @@ pub(super) fn declutter(path: &Path, model: TypedModel) -> Result<TypedModel, Er
 }
 
 fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
-    let (bytes, unknown) = guard(path, || super::tflite::rewrite(bytes))?;
-    if !unknown.is_empty() {
-        return Err(Error::Unsupported {
+    let rewritten = guard(path, || Ok(super::tflite::rewrite(bytes)))?;
+    let rewritten = rewritten.map_err(|refusal| match refusal {
+        Refusal::Damaged(cause) => Error::Model {
             path: path.to_path_buf(),
-            nodes: unknown,
-        });
-    }
+            cause,
+        },
+        Refusal::Unsupported(nodes) => Error::Unsupported {
+            path: path.to_path_buf(),
+            nodes,
+        },
+    })?;
     guard(path, || {
-        tract_tflite::tflite()
-            .model_for_read(&mut bytes.as_slice())
-            .map_err(|error| describe(&error))
+        let mut model = tract_tflite::tflite()
+            .model_for_read(&mut rewritten.bytes.as_slice())
+            .map_err(|error| describe(&error))?;
+        for (outlet, name) in model.outputs.clone().into_iter().zip(rewritten.outputs) {
+            model.set_outlet_label(outlet, name);
+        }
+        Ok(model)
     })
 }
 
