@@ -39,6 +39,14 @@ pub enum Error {
         /// What is wrong, and the way out.
         cause: String,
     },
+    /// A network that cannot be run or quantized on any machine: too large, or with weights that cannot be meant.
+    #[error("{model}: {cause}")]
+    Network {
+        /// The model's name.
+        model: String,
+        /// The node or tensor, what is wrong with it, and the way out.
+        cause: String,
+    },
     /// A budget of bytes or of accuracy that the model cannot meet.
     #[error("{0}")]
     Budget(String),

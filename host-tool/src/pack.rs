@@ -70,8 +70,9 @@ pub fn pack(
 /// Packs a network whose every layer runs in `f32`, with the weights that it has.
 ///
 /// # Errors
-/// A network that the format cannot hold.
+/// A network that the format cannot hold, or runtimes cannot run.
 pub fn pack_float(graph: &Graph, spec: Option<&InputSpec>) -> Result<Packed, Error> {
+    graph.check_size()?;
     let (graph, dead) = remove_dead_channels(graph.clone());
     let description = Description {
         calibration: Calibration::Synthetic,
@@ -108,8 +109,11 @@ impl<'a> Source<'a> {
     /// Removes dead channels and reads the samples.
     ///
     /// # Errors
-    /// A sample that cannot be read.
+    /// A sample that cannot be read, a network that is too large to run or has weights beyond
+    /// [`crate::graph::MAX_MAGNITUDE`].
     pub fn new(graph: Graph, samples: &'a Dataset) -> Result<Self, Error> {
+        graph.check_size()?;
+        graph.check_weights()?;
         let (graph, dead) = remove_dead_channels(graph);
         Ok(Self {
             inputs: stream_samples(&graph, samples)?,

@@ -2,10 +2,11 @@
 
 use super::board::BoardArg;
 use super::cache::CacheArgs;
-use super::data::{DATA_HELP, EvalArgs, spec_of_model};
+use super::data::{DATA_HELP, EvalArgs, examine, files_of_model, spec_of_model};
 use super::latency::LatencyArgs;
 use super::output::{self, human_bytes, note, table};
 use super::size;
+use super::write::{check_outputs, write_file};
 use crate::dataset::{Dataset, InputSpec};
 use crate::eval::{self, Opened};
 use crate::graph::{Graph, Port};
@@ -58,13 +59,12 @@ pub(super) struct Args {
     /// anew.
     #[arg(long, default_value_t)]
     schedule: Schedule,
-    /// Which weights become zero together; 2:4 is a sparsity of a half. Kernels for ARM leave out the zeros of 4x4 where
-    /// that is faster: columns blocks (share that is not zero) and neon, neondot, neoni8mm (kernel, and below which share
-    /// it is the sparse one).
+    /// Which weights become zero together, with --sparsity: any, or groups that kernels can leave out. Groups save time
+    /// (4x4, on ARM) or tables of positions (2:4, 1x4); single weights lose least. 2:4 is a sparsity of a half by itself.
     #[arg(long, value_enum, default_value_t)]
     pattern: Pattern,
-    /// Lay the weights out for this board's kernels, which then read them where they lie in flash or in a
-    /// mapped file: a session opens at once and needs no memory for weights, but every weight takes a byte of
+    /// Lay the weights out for this board's kernels, which then read them where they lie in the package (in flash, or in
+    /// memory): a session opens at once and needs no memory for weights, but every weight takes a byte of
     /// the file. Elsewhere the package runs too, with the weights laid out in memory.
     #[arg(long, value_name = "BOARD", conflicts_with = "max_drop")]
     in_place: Option<BoardArg>,
@@ -117,6 +117,7 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let pruning = self.pruning()?;
         self.check_eval()?;
+        check_outputs([self.package().as_path()], &self.files())?;
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
         let graph = import::load(&self.model)?;
         if self.float {
@@ -149,7 +150,7 @@ impl Args {
         packed: &Packed,
         samples: &Dataset,
     ) -> Result<Expected, Error> {
-        let path = self.path();
+        let path = self.package();
         let opened = Opened::new(&path, &packed.bytes)?;
         let expected = eval::expected(&opened, graph, samples, &Progress::Terminal)?;
         if self.strict && !expected.warnings.is_empty() {
@@ -164,9 +165,17 @@ impl Args {
         Ok(expected)
     }
 
-    fn path(&self) -> PathBuf {
+    /// The file to write.
+    fn package(&self) -> PathBuf {
         let path = self.output.clone();
         path.unwrap_or_else(|| default_output(&self.model))
+    }
+
+    /// Files and folders that are read.
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files = files_of_model(&self.model, self.input_spec.as_deref());
+        files.extend(self.calib.iter().cloned().chain(self.eval.files()));
+        files
     }
 
     /// Writes the package and says what it is.
@@ -177,8 +186,8 @@ impl Args {
         expected: Expected,
         calibrated: &str,
     ) -> Result<(), Error> {
-        let path = self.path();
-        output::write_file(&path, &packed.bytes)?;
+        let path = self.package();
+        write_file(&path, &packed.bytes)?;
         let mut record = record(&path, packed)?;
         record.loss = loss;
         record.kept_float.clone_from(&packed.float);
@@ -250,7 +259,9 @@ impl Args {
         match &self.calib {
             Some(path) => {
                 let samples = Dataset::open(path, None, spec, inputs)?;
-                Ok(samples.spread(self.calib_samples))
+                let samples = samples.spread(self.calib_samples);
+                examine(&samples)?;
+                Ok(samples)
             }
             None => {
                 note(
@@ -299,7 +310,7 @@ fn text(record: &Pack, calibrated: &str) -> String {
     format!(
         "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
          {:.1} % of weights are not zero, {} channels removed, {calibrated}\n\
-         memory to run: {}\n{}{}{}{}",
+         memory to run: {}, and under Linux a copy of the package\n{}{}{}{}",
         table(&header, &rows),
         record.identity.package,
         human_bytes(record.package_bytes),

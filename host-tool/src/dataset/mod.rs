@@ -4,12 +4,15 @@
 //! Samples are in the order of their file names, whatever the file system's order.
 
 mod arrays;
+mod doubt;
 mod images;
 mod labels;
 mod order;
 pub mod spec;
 mod synthetic;
+mod text;
 
+pub use doubt::{Doubt, DoubtKind, Scale};
 pub use spec::InputSpec;
 
 use crate::Error;
@@ -165,8 +168,8 @@ impl Dataset {
     /// One sample, preprocessed, NHWC: the values of each model input in order.
     ///
     /// # Errors
-    /// A file that cannot be read or decoded, an image whose size or channels do not fit, an `i`
-    /// that is not below [`Self::len`].
+    /// A file that cannot be read or decoded, an image whose size or channels do not fit, values that
+    /// are not finite, an `i` that is not below [`Self::len`].
     pub fn sample(&self, i: usize) -> Result<Vec<Vec<f32>>, Error> {
         self.at(self.index(i)?)
     }

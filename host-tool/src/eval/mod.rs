@@ -35,6 +35,9 @@ pub fn evaluate(
     against: Option<&Graph>,
     progress: &Progress,
 ) -> Result<Eval, Error> {
+    if let Some(graph) = against {
+        graph.check_size()?;
+    }
     let original = against.map(Original::new);
     let mut eval = score(opened, data, original.as_ref(), progress)?;
     if let Some(graph) = against {

@@ -16,10 +16,10 @@ use edgeprune_format::manifest::{
     Node, Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, float_place,
 };
 use edgeprune_format::{ALIGNMENT, Container, Manifest};
-use edgeprune_runtime::KernelLayout;
 use edgeprune_runtime::math::unary;
 use edgeprune_runtime::plan::{needs_of, needs_with, panels};
 use edgeprune_runtime::quantize::{dequantize, quantize};
+use edgeprune_runtime::{KernelLayout, MAX_NODES};
 use lower::{Lowered, Step};
 use memory::place;
 use sparse::sparse_nodes;
@@ -50,6 +50,12 @@ pub fn write(quantized: &QuantizedGraph, description: &Description<'_>) -> Resul
     let finish = |constants: Constants<'_>| {
         let package = Package::new(quantized, description, constants);
         let package = package.map_err(|e| refused(e.to_string()))?;
+        let nodes = package.lowered.steps.len();
+        if nodes > MAX_NODES {
+            let cause =
+                format!("{nodes} nodes, runtimes have room for {MAX_NODES}: split the model");
+            return Err(refused(cause));
+        }
         package.finish().map_err(|e| refused(e.to_string()))
     };
     let bytes = finish(Constants::Short)?;

@@ -11,11 +11,9 @@ use edgeprune_runtime::format::telemetry::{
 };
 use edgeprune_runtime::noise::Noise;
 use edgeprune_runtime::telemetry::{Clock, Telemetry};
-use edgeprune_runtime::{KernelSet, Observer, OpenError, Package, RunError, SessionError};
+use edgeprune_runtime::{KernelSet, MAX_NODES, Observer, OpenError, Package, RunError, SessionError};
 use sha2::{Digest as _, Sha256};
 
-/// Most nodes of a network.
-const NODES: usize = 256;
 const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 /// The id of the board's file, which `edgeprune build` gives.
 const BOARD: &str = match option_env!("EDGEPRUNE_BOARD") {
@@ -25,7 +23,7 @@ const BOARD: &str = match option_env!("EDGEPRUNE_BOARD") {
 /// Runs of a package inside the program: before the first that counts, and those that count.
 const RUNS: [u32; 2] = [3, 20];
 
-type Session<'p, 'a> = edgeprune_runtime::Session<'p, 'a, NODES>;
+type Session<'p, 'a> = edgeprune_runtime::Session<'p, 'a, MAX_NODES>;
 
 /// Why there is no measurement.
 pub(crate) enum Failure {
@@ -67,7 +65,7 @@ pub(crate) fn bench(bytes: &[u8], arena: &mut [u8], slot: Option<Slot>) -> Resul
     for _ in 0..warm_up {
         infer(session, &mut ())?;
     }
-    let mut telemetry = Telemetry::<_, NODES>::new(Timer);
+    let mut telemetry = Telemetry::<_, MAX_NODES>::new(Timer);
     for _ in 0..runs {
         infer(session, &mut telemetry)?;
         if digest(session)? != sha256 {
