@@ -2,11 +2,12 @@
 
 use super::board::BoardArg;
 use super::cache::CacheArgs;
-use super::data::{DATA_HELP, EvalArgs, examine, files_of_model, spec_of_model};
+use super::data::{DATA_HELP, EvalArgs, examine, files_of_model, load_model, spec_of_model};
 use super::latency::LatencyArgs;
 use super::output::{self, human_bytes, note, table};
 use super::size;
 use super::write::{check_outputs, write_file};
+use crate::Error;
 use crate::dataset::{Dataset, InputSpec};
 use crate::eval::{self, Opened};
 use crate::graph::{Graph, Port};
@@ -17,7 +18,6 @@ use crate::quantize::FloatActivation;
 use crate::report::describe::Description;
 use crate::report::record::{Expected, Loss, Pack, PackLayer};
 use crate::tradeoff::{MaxDrop, Samples, pack_within};
-use crate::{Error, import};
 use edgeprune_runtime::KernelLayout;
 use std::path::{Path, PathBuf};
 
@@ -119,7 +119,7 @@ impl Args {
         self.check_eval()?;
         check_outputs([self.package().as_path()], &self.files())?;
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
-        let graph = import::load(&self.model)?;
+        let graph = load_model(&self.model)?;
         if self.float {
             let packed = pack_float(&graph, spec.as_ref())?;
             let samples = Dataset::synthetic(SYNTHETIC, spec.as_ref(), &graph.inputs);
