@@ -7,9 +7,11 @@ use super::spec::InputSpec;
 use crate::Error;
 use npyz::{DType, Endianness, NpyHeader, TypeChar};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use zip::ZipArchive;
+use zip::result::ZipError;
 
 /// Arrays of samples, one for each model input.
 #[derive(Debug)]
@@ -167,17 +169,20 @@ fn names(forms: &[InputForm]) -> String {
 /// The archive's array for each input, and its array `labels`. The only array of an archive serves
 /// the only input, whatever its name.
 fn open_archive(path: &Path, forms: &[InputForm]) -> Result<(Vec<Array>, Option<Array>), Error> {
-    let mut archive = npyz::npz::NpzArchive::open(path).map_err(Error::io(path))?;
-    let mut found: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
+    let mut archive = ZipArchive::new(file).map_err(|cause| Error::data(path, cause.to_string()))?;
+    let arrays = archive.file_names().filter_map(|name| name.strip_suffix(".npy"));
+    let mut found: Vec<String> = arrays.map(str::to_owned).collect();
     found.sort_unstable();
     let mut take = |name: &str| -> Result<Option<Array>, Error> {
-        let Some(file) = archive.by_name(name).map_err(Error::io(path))? else {
-            return Ok(None);
+        let mut member = match archive.by_name(&format!("{name}.npy")) {
+            Ok(member) => member,
+            Err(ZipError::FileNotFound) => return Ok(None),
+            Err(cause) => return Err(Error::data(path, format!("array `{name}`: {cause}"))),
         };
-        let header = file.header().clone();
+        let header = NpyHeader::from_reader(&mut member).map_err(Error::io(path))?;
         let mut bytes = Vec::new();
-        let mut reader = file.into_inner();
-        reader.read_to_end(&mut bytes).map_err(Error::io(path))?;
+        member.read_to_end(&mut bytes).map_err(Error::io(path))?;
         Array::new(path, &header, Bytes::Memory(bytes)).map(Some)
     };
     let own_labels = if forms.iter().any(|form| form.name == "labels") {
