@@ -2,7 +2,7 @@
 
 use super::board::BoardArg;
 use super::cache::CacheArgs;
-use super::data::{DATA_HELP, EvalArgs, spec_of_model};
+use super::data::{DATA_HELP, EvalArgs, load_model, spec_of_model};
 use super::latency::LatencyArgs;
 use super::output::{self, human_bytes, note, table};
 use super::size;
@@ -14,7 +14,7 @@ use crate::prune::{Criterion, Pattern, Pruning, Schedule, Scope};
 use crate::report::describe::Description;
 use crate::report::record::{Loss, Pack, PackLayer};
 use crate::tradeoff::{MaxDrop, Samples, pack_within};
-use crate::{Error, import};
+use crate::Error;
 use edgeprune_runtime::KernelLayout;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +112,7 @@ impl Args {
         let pruning = self.pruning()?;
         self.check_eval()?;
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
-        let graph = import::load(&self.model)?;
+        let graph = load_model(&self.model)?;
         if self.float {
             let packed = pack_float(&graph, spec.as_ref())?;
             return self.finish(&packed, None, "not quantized");

@@ -21,7 +21,7 @@ pub use patches::Patches;
 pub use redundant::{Redundant, SameChannels, SameWeights, find_redundant};
 
 pub use edgeprune_format::manifest::{
-    Activation, BinaryKind, Layout, ResizeCoordinates, ResizeKind, UnaryKind, Window,
+    Activation, BinaryKind, Layout, ResizeCoordinates, ResizeKind, ResizeLine, UnaryKind, Window,
 };
 
 /// Index into [`Graph::tensors`].

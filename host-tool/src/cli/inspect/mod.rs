@@ -4,7 +4,7 @@ mod model;
 mod package;
 mod xz;
 
-use super::data::{DATA_HELP, read};
+use super::data::{DATA_HELP, load_model, read};
 use super::latency::LatencyArgs;
 use super::output;
 use crate::Error;
@@ -65,7 +65,7 @@ impl Args {
             return Err(Error::Usage(format!("{}: {cause}", self.file.display())));
         }
         drop(bytes);
-        let graph = crate::import::load(&self.file)?;
+        let graph = load_model(&self.file)?;
         let mut seen = model::inspect(&graph);
         if self.verify {
             let source = model::Samples {
