@@ -13,10 +13,6 @@ use edgeprune_runtime::Arena;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-/// Greatest error of an element, relative to the range of the output.
-const LIMIT: f32 = 1e-4;
-/// Errors below this are rounding, whatever the range.
-const ROUNDING: f32 = 1e-6;
 /// Samples that int8 packages are calibrated on.
 const SAMPLES: usize = 8;
 
@@ -79,10 +75,11 @@ fn judged(case: &Case<'_>, judge: &Judge, depth: Depth, graph: &Graph) -> Result
     }
     let expected = judge.outputs(case, graph)?;
     let inputs = case.port_inputs(graph);
-    compare("graph", &expected, &graph::run(graph, &inputs))?;
+    compare("graph", graph, &expected, &graph::run(graph, &inputs))?;
     let float = pack_float(graph, None).map_err(|error| format!("float package: {error}"))?;
     compare(
         "float package",
+        graph,
         &expected,
         &packaged(&float.bytes, &inputs)?,
     )?;
@@ -102,50 +99,16 @@ fn packaged(bytes: &[u8], inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> 
     run().map_err(|error: Error| format!("package: {error}"))
 }
 
-fn compare(what: &str, expected: &[Vec<f32>], actual: &[Vec<f32>]) -> Result<(), String> {
-    for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
-        if expected.len() != actual.len() {
-            return Err(format!(
-                "{what}: output {index} has {} elements",
-                actual.len()
-            ));
-        }
-        let (error, scale) = (greatest_error(expected, actual), scale(expected));
-        if error > LIMIT * scale + ROUNDING {
-            return Err(format!(
-                "{what}: output {index} is off by {error} of {scale}"
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn greatest_error(expected: &[f32], actual: &[f32]) -> f32 {
-    let errors =
-        expected
-            .iter()
-            .zip(actual)
-            .map(|(a, b)| match a == b || (a.is_nan() && b.is_nan()) {
-                true => 0.0,
-                false if (a - b).is_nan() => f32::INFINITY,
-                false => (a - b).abs(),
-            });
-    errors.fold(0.0, f32::max)
-}
-
-/// The range of an output, or its magnitude where it hardly varies.
-fn scale(values: &[f32]) -> f32 {
-    let finite = || values.iter().copied().filter(|x| x.is_finite());
-    let (low, high) = (
-        finite().fold(f32::INFINITY, f32::min),
-        finite().fold(f32::NEG_INFINITY, f32::max),
-    );
-    let magnitude = low.abs().max(high.abs());
-    let range = high - low;
-    if range > magnitude / 100.0 {
-        range
-    } else {
-        magnitude
+fn compare(
+    what: &str,
+    graph: &Graph,
+    expected: &[Vec<f32>],
+    actual: &[Vec<f32>],
+) -> Result<(), String> {
+    let result = import::compare(graph, expected, actual);
+    match result.passes() {
+        true => Ok(()),
+        false => Err(format!("{what}: {:?}", result.outputs)),
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 /// Names the Python that has onnxruntime and numpy.
 const PYTHON: &str = "EDGEPRUNE_PYTHON";
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/judge.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/peers/judge.py");
 
 #[derive(Debug)]
 pub(crate) enum Judge {
@@ -96,7 +96,7 @@ impl Judge {
                 Ok(pairs.map(|(port, data)| to_port(port, &data)).collect())
             }
             Self::Parsed => Reference::load(&case.path)
-                .and_then(|reference| reference.run(&case.port_inputs(graph)))
+                .and_then(|mut reference| reference.run(&case.port_inputs(graph)))
                 .map_err(|error| error.to_string()),
         }
     }
