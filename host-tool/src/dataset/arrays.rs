@@ -171,8 +171,10 @@ fn names(forms: &[InputForm]) -> String {
 fn open_archive(path: &Path, forms: &[InputForm]) -> Result<(Vec<Array>, Option<Array>), Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let mut archive = ZipArchive::new(file).map_err(|cause| Error::data(path, cause.to_string()))?;
-    let arrays = archive.file_names().filter_map(|name| name.strip_suffix(".npy"));
-    let mut found: Vec<String> = arrays.map(str::to_owned).collect();
+    let arrays = archive
+        .file_names()
+        .filter_map(|name| Some(name.ok()?.strip_suffix(".npy")?.to_owned()));
+    let mut found: Vec<String> = arrays.collect();
     found.sort_unstable();
     let mut take = |name: &str| -> Result<Option<Array>, Error> {
         let mut member = match archive.by_name(&format!("{name}.npy")) {
