@@ -97,7 +97,7 @@ fn check_constants(path: &Path, graph: &Graph) -> Result<(), Error> {
             cause: format!(
                 "{}: {wrong} of {all} constants are infinite or not a number: the model is damaged, \
                  export it again",
-                node.name
+                names::printable(&node.name)
             ),
         }),
         None => Ok(()),
@@ -110,10 +110,15 @@ fn count_not_finite(values: &[f32]) -> usize {
 
 fn lowered(path: &Path, parsed: &Parsed) -> Result<(Graph, Origins), Error> {
     let result = guard::guard(path, || Ok(lower::lower(&parsed.normalized, parsed.format)))?;
-    result.map_err(|nodes| Error::Unsupported {
+    result.map_err(|nodes| unsupported(path, &nodes))
+}
+
+/// The error for nodes that cannot be imported: `name (type): why` each.
+fn unsupported(path: &Path, nodes: &[String]) -> Error {
+    Error::Unsupported {
         path: path.to_path_buf(),
-        nodes,
-    })
+        nodes: nodes.iter().map(|node| names::printable(node)).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::guard::guard;
 use super::normalize::normalize;
 use super::operators;
 use super::repair::crop_negative_pads;
+use super::unsupported;
 use crate::Error;
 use crate::graph::Layout;
 use std::path::Path;
@@ -94,10 +95,7 @@ impl Parsed {
 fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
     let (bytes, unknown) = guard(path, || super::tflite::rewrite(bytes))?;
     if !unknown.is_empty() {
-        return Err(Error::Unsupported {
-            path: path.to_path_buf(),
-            nodes: unknown,
-        });
+        return Err(unsupported(path, &unknown));
     }
     guard(path, || {
         tract_tflite::tflite()
@@ -117,13 +115,9 @@ fn onnx(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
 
 /// Builds a model from a decoded ONNX file.
 pub(super) fn from_proto(path: &Path, mut proto: ModelProto) -> Result<TypedModel, Error> {
-    let unsupported = |nodes: Vec<String>| Error::Unsupported {
-        path: path.to_path_buf(),
-        nodes,
-    };
     let custom = operators::custom(&proto);
     if !custom.is_empty() {
-        return Err(unsupported(custom));
+        return Err(unsupported(path, &custom));
     }
     operators::normalize(&mut proto);
     let model = guard(path, || inference_model(path, &proto))?;
@@ -134,7 +128,7 @@ pub(super) fn from_proto(path: &Path, mut proto: ModelProto) -> Result<TypedMode
         .map(|node| format!("{} ({})", node.name, unimplemented_name(&node.op.name())))
         .collect();
     if !unknown.is_empty() {
-        return Err(unsupported(unknown));
+        return Err(unsupported(path, &unknown));
     }
     guard(path, || {
         let model = fix_batch(model)?;

@@ -11,8 +11,15 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto, type_proto,
 };
 
+mod refused;
+mod right;
+mod verified;
+
 /// Grows an ONNX network; each node's output has the node's name.
-struct Net(GraphProto);
+struct Net {
+    graph: GraphProto,
+    opset: i64,
+}
 
 /// A value of an attribute.
 enum Value<'a> {
@@ -26,15 +33,38 @@ use Value::{Float, Int, Ints, Text};
 impl Net {
     /// An input `x`; a negative dimension is symbolic.
     fn new(shape: &[i64]) -> Self {
-        Self(GraphProto {
-            name: "net".into(),
-            input: vec![info("x", shape)],
-            ..GraphProto::default()
-        })
+        Self {
+            graph: GraphProto {
+                name: "net".into(),
+                input: vec![info("x", shape)],
+                ..GraphProto::default()
+            },
+            opset: 13,
+        }
+    }
+
+    /// The version of the operators.
+    fn opset(self, opset: i64) -> Self {
+        Self { opset, ..self }
+    }
+
+    /// The domain of the last node.
+    fn domain(mut self, domain: &str) -> Self {
+        self.graph.node.last_mut().unwrap().domain = domain.into();
+        self
+    }
+
+    /// The type of the first input's elements, as ONNX numbers them.
+    fn element_type(mut self, number: i32) -> Self {
+        let info = self.graph.input[0].r#type.as_mut().unwrap();
+        if let Some(type_proto::Value::TensorType(tensor)) = &mut info.value {
+            tensor.elem_type = number;
+        }
+        self
     }
 
     fn input(mut self, name: &str, shape: &[i64]) -> Self {
-        self.0.input.push(info(name, shape));
+        self.graph.input.push(info(name, shape));
         self
     }
 
@@ -49,7 +79,7 @@ impl Net {
     }
 
     fn constant(mut self, name: &str, dims: &[i64], float_data: Vec<f32>) -> Self {
-        self.0.initializer.push(TensorProto {
+        self.graph.initializer.push(TensorProto {
             name: name.into(),
             dims: dims.to_vec(),
             data_type: 1,
@@ -60,7 +90,7 @@ impl Net {
     }
 
     fn integers(mut self, name: &str, int64_data: &[i64]) -> Self {
-        self.0.initializer.push(TensorProto {
+        self.graph.initializer.push(TensorProto {
             name: name.into(),
             dims: vec![int64_data.len() as i64],
             data_type: 7,
@@ -77,7 +107,7 @@ impl Net {
         inputs: &[&str],
         attributes: &[(&str, Value<'_>)],
     ) -> Self {
-        self.0.node.push(NodeProto {
+        self.graph.node.push(NodeProto {
             name: name.into(),
             op_type: op.into(),
             input: inputs.iter().map(|input| (*input).into()).collect(),
@@ -109,18 +139,18 @@ impl Net {
     }
 
     fn proto(mut self) -> ModelProto {
-        let last = self.0.node.last().unwrap().name.clone();
-        self.0.output = vec![ValueInfoProto {
+        let last = self.graph.node.last().unwrap().name.clone();
+        self.graph.output = vec![ValueInfoProto {
             name: last,
             ..ValueInfoProto::default()
         }];
         ModelProto {
             ir_version: 7,
             opset_import: vec![OperatorSetIdProto {
-                version: 13,
+                version: self.opset,
                 ..OperatorSetIdProto::default()
             }],
-            graph: Some(self.0),
+            graph: Some(self.graph),
             ..ModelProto::default()
         }
     }

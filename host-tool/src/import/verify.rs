@@ -2,6 +2,7 @@
 
 use super::guard::guard;
 use super::lower::Origins;
+use super::names::printable;
 use super::parse::{self, Parsed, describe};
 use crate::Error;
 use crate::dataset::{Dataset, InputSpec};
@@ -402,12 +403,12 @@ fn mismatch(
     });
     Error::Model {
         path: reference.path.clone(),
-        cause: format!(
+        cause: printable(&format!(
             "the imported network computes something else than the file: output {name} differs by \
              {relative:.1e} of its range (limit {:.0e}){place}. Export that node in another way, \
              and please report this with the model",
             Verification::LIMIT
-        ),
+        )),
     }
 }
 

@@ -13,6 +13,7 @@ mod window;
 use super::parse::Format;
 use crate::graph::{Graph, Layout, Node, Op, Port, Shape, TensorId, TensorInfo};
 use constant::Constant;
+use edgeprune_format::manifest::MAX_SOURCE_RANK;
 pub(super) use layout::Lowered;
 use std::collections::HashMap;
 use tract_onnx::prelude::*;
@@ -231,6 +232,7 @@ impl Lowering<'_> {
                 ));
             }
         }
+        check_rank(&dims)?;
         if let &[batch @ (0 | 2..), _, _, _] = dims.as_slice() {
             return Err(format!("a batch of {batch}: export the network with batch 1"));
         }
@@ -269,6 +271,7 @@ impl Lowering<'_> {
             .cloned()
             .ok_or("it is a constant")?;
         let dims = value.dims();
+        check_rank(&dims)?;
         let layout = self.output_layout(&value, &dims);
         let parts = port_axes(&dims, layout);
         let tensor =
@@ -332,6 +335,14 @@ const MAX_ELEMENTS: usize = 1 << 28;
 /// Number of elements, if it is one.
 fn elements(dims: &[usize]) -> Option<usize> {
     dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim))
+}
+
+/// Refuses an input or output of more dimensions than a package notes.
+fn check_rank(dims: &[usize]) -> Result<(), String> {
+    match dims.len() {
+        ..=MAX_SOURCE_RANK => Ok(()),
+        rank => Err(format!("{rank} dimensions (at most {MAX_SOURCE_RANK})")),
+    }
 }
 
 /// tract's axes that make up the height, width and channels of an input or output. The batch is
