@@ -7,7 +7,7 @@ mod bare;
 mod compiler;
 mod source;
 
-pub use bare::{Repetitions, image};
+pub use bare::{Repetitions, image, image_with_slot};
 pub use compiler::{Compiler, Library, Rejected};
 pub use source::Source;
 
@@ -50,7 +50,7 @@ pub fn device_binary<'b>(
                 board.name
             )));
         };
-        return image(board, package, None, output);
+        return image(board, package, output);
     }
     let source = Source::find()?;
     let contents = Contents::of(packages, jobs)?;

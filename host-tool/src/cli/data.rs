@@ -46,6 +46,16 @@ pub(super) fn files_of_model(model: &Path, spec: Option<&Path>) -> Vec<PathBuf> 
     vec![model.to_path_buf(), spec]
 }
 
+/// Reads a network, and says what could not be checked of it.
+pub(super) fn load_model(path: &Path) -> Result<Graph, Error> {
+    let imported = import::open(path)?;
+    imported
+        .doubts
+        .iter()
+        .for_each(|doubt| note(format!("warning: {doubt}")));
+    Ok(imported.graph)
+}
+
 /// Where labelled samples are.
 #[derive(Debug, clap::Args)]
 pub(super) struct DataArgs {
@@ -183,7 +193,7 @@ impl ModelArgs {
     /// The network, how samples become its inputs, and the samples.
     pub(super) fn open(&self) -> Result<(Graph, Option<InputSpec>, Dataset), Error> {
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
-        let graph = import::load(&self.model)?;
+        let graph = load_model(&self.model)?;
         let samples = Dataset::open(&self.calib, None, spec.as_ref(), &graph.inputs)?;
         let samples = samples.unlabelled().spread(self.calib_samples);
         examine(&samples)?;

@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Files or named pipes with frames.
     #[arg(value_name = "FILE", group = "source")]
     files: Vec<PathBuf>,
-    /// A serial port; may be repeated, one board each.
+    /// A serial port; may be repeated, one board each (cargo feature `serial`).
     #[arg(long, value_name = "PORT", group = "source")]
     serial: Vec<String>,
     /// Bits a second of serial ports.

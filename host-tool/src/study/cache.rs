@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Grows when what is stored, or how it is measured, changes.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 /// Bytes of the digest that ends a file.
 const DIGEST: usize = 32;
 /// Most files that are kept; the oldest go first.

@@ -513,10 +513,9 @@ mod mqtt {
     }
 
     #[test]
+    #[ignore = "needs an MQTT broker: `cargo xtask test` installs it"]
     fn a_broker_is_told_who_is_there_what_happens_and_who_is_gone() -> TestResult {
-        let Some(mut broker) = broker::Broker::start()? else {
-            return Ok(());
-        };
+        let mut broker = broker::Broker::start()?;
         let place = Place::new(8)?;
         let address = format!("mqtt://127.0.0.1:{}/plant/a", broker.port);
         let options = [

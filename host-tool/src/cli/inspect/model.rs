@@ -133,18 +133,21 @@ pub(super) fn verify(path: &Path, graph: &Graph, source: &Samples<'_>) -> Result
     };
     graph.check_size()?;
     examine(&data)?;
-    let reference = Reference::load(path)?;
-    let mut worst: f32 = 0.0;
+    let mut reference = Reference::load(path)?;
+    let mut total: Option<Verification> = None;
     for i in 0..data.len() {
         let inputs = data.sample(i)?;
         let expected = reference.run(&inputs)?;
-        let actual = crate::graph::run(graph, &inputs);
-        worst = worst.max(compare(graph, &expected, &actual).worst());
+        let sample = compare(graph, &expected, &crate::graph::run(graph, &inputs));
+        match &mut total {
+            Some(total) => total.merge(&sample),
+            None => total = Some(sample),
+        }
     }
     Ok(Verified {
         samples: data.len(),
         synthetic: data.is_synthetic(),
-        worst_relative_error: worst,
+        worst_relative_error: total.map_or(0.0, |total| total.worst()),
         limit: Verification::LIMIT,
     })
 }
