@@ -418,7 +418,7 @@ unsafe fn open(package: *const u8, bytes: usize) -> Result<Package<'static>, Sta
 /// `session` is null or from `edgeprune_open`.
 unsafe fn on(
     session: *mut Session,
-    work: impl FnOnce(&mut dyn Runs) -> Result<(), RunError>,
+    work: impl FnOnce(&mut (dyn Runs + 'static)) -> Result<(), RunError>,
 ) -> Status {
     // SAFETY: a session that was opened has its network.
     let network = unsafe { session.as_mut().map(|s| &mut *s.network) };
@@ -436,7 +436,7 @@ unsafe fn on(
 unsafe fn describe(
     session: *const Session,
     info: *mut PortInfo,
-    port: impl FnOnce(&dyn Runs) -> Result<Port<'static>, RunError>,
+    port: impl FnOnce(&(dyn Runs + 'static)) -> Result<Port<'static>, RunError>,
 ) -> Status {
     // SAFETY: a session that was opened has its network.
     let network = unsafe { session.as_ref().map(|s| &*s.network) };
