@@ -364,6 +364,21 @@ fn axes_count_from_either_end_and_go_one_by_one() {
 }
 
 #[test]
+fn a_constant_may_have_no_elements() {
+    let mut file = File::default();
+    let input = file.tensor(&[1, 1, 3]);
+    let axes = file.integers(&[1], &[2]);
+    let sums = file.tensor(&[1, 1]);
+    let options = Options::Reduce { keep_dims: false };
+    file.step(BuiltinOperator::SUM, options, &[input, axes], sums);
+    let shape = file.integers(&[0], &[]);
+    let scalar = file.tensor(&[]);
+    let options = Options::Reshape { shape: None };
+    file.step(BuiltinOperator::RESHAPE, options, &[sums, shape], scalar);
+    assert_eq!(computed(&file.bytes(input, scalar)), [-1.5 + 0.25 - 1.25]);
+}
+
+#[test]
 fn a_slice_of_what_is_left_ends_with_its_input() {
     let begin_and_size: [(&[i32], &[i32]); 2] = [(&[3], &[0, 1, 2]), (&[3], &[-1, 2, -1])];
     let kind = BuiltinOperator::SLICE;

@@ -94,6 +94,7 @@ impl Adapter {
             kind,
             codes: None,
             data,
+            sparse: false,
         });
         self.bounds.push(UNBOUNDED);
         self.network.tensors.len() - 1

@@ -96,6 +96,7 @@ impl Interpreter {
             let (name, kind) = (network.name(unknown), unknown.type_name());
             return Err(format!("{name} ({kind}): edgeprune has no such operator"));
         }
+        network.check_order()?;
         let mut constants = HashMap::new();
         let mut total = 0;
         for (id, tensor) in network.tensors.iter_mut().enumerate() {
