@@ -1,12 +1,11 @@
 //! Every operator without weights, against an oracle that loops and nothing else.
 
-mod network;
-
+use crate::network::*;
 use edgeprune_format::manifest::{
-    Activation, BinaryKind, Op, Quantization, ResizeCoordinates, ResizeKind, UnaryKind, Window,
+    Activation, BinaryKind, Op, Quantization, ResizeCoordinates, ResizeKind, ResizeLine, UnaryKind,
+    Window,
 };
 use edgeprune_runtime::math::unary;
-use network::*;
 
 type Shape = [usize; 3];
 
@@ -497,10 +496,17 @@ fn resizes_agree_with_double_precision_coordinates() {
         let shape = random_shape(random);
         let output_shape = [random.size(1, 14), random.size(1, 14), shape[2]];
         let kind = random.one_of(&[ResizeKind::Nearest, ResizeKind::Bilinear]);
+        let mut line = || ResizeLine {
+            start: random.size(0, 20) as i32 - 10,
+            step: random.size(0, 12) as u32,
+            denominator: random.size(1, 9) as u32,
+        };
+        let (height, width) = (line(), line());
         let coordinates_of = random.one_of(&[
             ResizeCoordinates::Asymmetric,
             ResizeCoordinates::HalfPixel,
             ResizeCoordinates::AlignCorners,
+            ResizeCoordinates::Lines { height, width },
         ]);
         let input = random.floats(len(shape));
         let mut network = Network::default();
@@ -521,6 +527,10 @@ fn resizes_agree_with_double_precision_coordinates() {
                 ResizeCoordinates::Asymmetric => x * n / m,
                 ResizeCoordinates::HalfPixel => (x + 0.5) * n / m - 0.5,
                 ResizeCoordinates::AlignCorners => x * (n - 1.0) / (m - 1.0).max(1.0),
+                ResizeCoordinates::Lines { height, width } => {
+                    let line = if axis == 0 { height } else { width };
+                    (f64::from(line.start) + x * f64::from(line.step)) / f64::from(line.denominator)
+                }
             };
             // exact fractions that a quotient of doubles may miss by an ulp
             let x = (x * 1e9).round() / 1e9;

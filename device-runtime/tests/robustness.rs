@@ -1,16 +1,15 @@
 //! Bytes from an attacker: every one is refused or runs, and nothing panics.
 
-mod network;
-
+use crate::network::*;
 use edgeprune_format::manifest::{
-    Activation, BinaryKind, DType, Op, Quantization, ResizeCoordinates, ResizeKind, Window,
+    Activation, BinaryKind, DType, Op, Quantization, ResizeCoordinates, ResizeKind, ResizeLine,
+    Window,
 };
 use edgeprune_format::{FormatError, HASH_LEN, HEADER_LEN};
 use edgeprune_runtime::{
     Aligned, Arena as Memory, KernelLayout, KernelSet, OpenError, Package, Pool, Session,
     SessionError,
 };
-use network::*;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 
@@ -400,6 +399,20 @@ fn nodes_that_do_not_fit_are_refused_with_a_reason() {
     assert_eq!(
         refusal(op, shape, shape),
         "a transposition that is not a permutation"
+    );
+    let op = Op::Resize {
+        kind: ResizeKind::Nearest,
+        coordinates: ResizeCoordinates::Lines {
+            height: ResizeLine::IDENTITY,
+            width: ResizeLine {
+                denominator: 0,
+                ..ResizeLine::IDENTITY
+            },
+        },
+    };
+    assert_eq!(
+        refusal(op, shape, shape),
+        "a resize divides coordinates by zero"
     );
     let what = refusal(Op::Concat { axis: 0 }, shape, shape);
     assert_eq!(what, "a concatenation along an axis other than 1, 2 and 3");

@@ -610,6 +610,33 @@ pub enum ResizeCoordinates {
     HalfPixel,
     /// `x_in = x_out * (in - 1) / (out - 1)`.
     AlignCorners,
+    /// Any line for each direction: a scale that is not the ratio of the sizes, another rounding.
+    Lines {
+        /// Along the height.
+        height: ResizeLine,
+        /// Along the width.
+        width: ResizeLine,
+    },
+}
+
+/// `x_in = (start + x_out * step) / denominator`, in a resize.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResizeLine {
+    /// Numerator of the first output coordinate.
+    pub start: i32,
+    /// What each further output coordinate adds to the numerator.
+    pub step: u32,
+    /// Not 0.
+    pub denominator: u32,
+}
+
+impl ResizeLine {
+    /// Every output coordinate is the input's.
+    pub const IDENTITY: Self = Self {
+        start: 0,
+        step: 1,
+        denominator: 1,
+    };
 }
 
 /// A checked view of a manifest's bytes: the head is decoded, every record of every table decodes.

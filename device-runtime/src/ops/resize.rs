@@ -40,6 +40,11 @@ impl Resize {
         if input.shape[2] != output.shape[2] {
             return Err("a resize keeps the channels");
         }
+        if let ResizeCoordinates::Lines { height, width } = coordinates
+            && (height.denominator == 0 || width.denominator == 0)
+        {
+            return Err("a resize divides coordinates by zero");
+        }
         Ok(Self {
             kind,
             coordinates,
@@ -135,6 +140,12 @@ impl Resize {
             ResizeCoordinates::Asymmetric => (at * input, output),
             ResizeCoordinates::HalfPixel => ((2 * at + 1) * input - output, 2 * output),
             ResizeCoordinates::AlignCorners => (at * (input - 1), (output - 1).max(1)),
+            ResizeCoordinates::Lines { height, width } => {
+                let line = if axis == 0 { height } else { width };
+                let steps = at.checked_mul(line.step.into())?;
+                let numerator = steps.checked_add(line.start.into())?;
+                (numerator, line.denominator.into())
+            }
         };
         let first = numerator.checked_div_euclid(denominator)?;
         if first < 0 {

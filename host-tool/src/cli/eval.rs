@@ -1,12 +1,12 @@
 //! `edgeprune eval`.
 
-use super::data::{DATA_HELP, DataArgs, read};
+use super::data::{DATA_HELP, DataArgs, load_model, read};
 use super::output::{self, table};
+use crate::Error;
 use crate::eval::{Opened, evaluate};
 use crate::progress::Progress;
 use crate::report::describe::Description;
 use crate::report::record::Eval;
-use crate::{Error, import};
 use std::path::PathBuf;
 
 /// Score a package on data, by the device runtime itself.
@@ -37,7 +37,7 @@ impl Args {
         let data = self
             .data
             .open(description.input_spec()?, &description.inputs())?;
-        let against = self.against.as_deref().map(import::load).transpose()?;
+        let against = self.against.as_deref().map(load_model).transpose()?;
         let eval = evaluate(&opened, &data, against.as_ref(), &Progress::Terminal)?;
         if self.json {
             return output::print_json(&eval);

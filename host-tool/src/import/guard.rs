@@ -1,5 +1,6 @@
 //! A panic of the parser becomes an error: tract trusts its input in places.
 
+use super::names::printable;
 use crate::Error;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
@@ -19,13 +20,14 @@ pub(super) fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, String>) ->
     GUARDED.set(false);
     let result = result.unwrap_or_else(|_| {
         Err(format!(
-            "the parser failed ({}); the file is damaged or uses operators in an unusual way",
+            "the file is damaged, or uses an operator in a way that edgeprune does not know \
+             (the parser stopped: {})",
             MESSAGE.take()
         ))
     });
     result.map_err(|cause| Error::Model {
         path: path.to_path_buf(),
-        cause,
+        cause: printable(&cause),
     })
 }
 

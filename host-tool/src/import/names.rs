@@ -25,9 +25,27 @@ const NOISE: [&str; 15] = [
     "/Conv",
 ];
 
-/// Renames every node.
+/// A name, or a text that holds names, without what moves the cursor, changes colours or turns the
+/// direction of a terminal: such characters are spelled out, as `\u{1b}`.
+pub(super) fn printable(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let spelled = |c: char| match hidden(c) {
+        true => c.escape_unicode().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(spelled).collect()
+}
+
+/// Renames every node, and makes all names printable.
 pub(super) fn shorten(graph: &mut Graph) {
-    let names: Vec<String> = graph.nodes.iter().map(|node| clean(&node.name)).collect();
+    for port in graph.inputs.iter_mut().chain(&mut graph.outputs) {
+        port.name = printable(&port.name);
+    }
+    let nodes = graph.nodes.iter();
+    let names: Vec<String> = nodes.map(|node| clean(&printable(&node.name))).collect();
     let prefix = common_prefix(&names);
     let mut taken = HashSet::new();
     for (node, name) in graph.nodes.iter_mut().zip(&names) {
@@ -147,6 +165,13 @@ mod tests {
             ),
             "model/conv2d"
         );
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        assert_eq!(printable("a\u{1b}[31m\n\0b"), "a\\u{1b}[31m\\u{a}\\u{0}b");
+        assert_eq!(printable("x\u{202e}y\u{9b}z"), "x\\u{202e}y\\u{9b}z");
+        assert_eq!(printable("Übertragung/卷积_1"), "Übertragung/卷积_1");
     }
 
     #[test]

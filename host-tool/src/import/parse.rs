@@ -1,7 +1,12 @@
-//! From a file's bytes to tract's decluttered model of `f32`, batch 1.
+//! From a file's bytes to tract's model of `f32`, batch 1: as parsed, and normalized.
 
 use super::guard::guard;
+use super::normalize::normalize;
+use super::operators;
+use super::repair::crop_negative_pads;
 use super::tflite::Refusal;
+use super::tflite::interpret::Interpreter;
+use super::unsupported;
 use crate::Error;
 use crate::graph::Layout;
 use std::path::Path;
@@ -53,8 +58,19 @@ impl Format {
     }
 }
 
-/// Parses a model, fixes its batch to 1, infers shapes and declutters.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(TypedModel, Format), Error> {
+/// A source network.
+pub(super) struct Parsed {
+    pub(super) format: Format,
+    /// As the file says.
+    pub(super) model: TypedModel,
+    /// With folded constants, which is what the lowering reads.
+    pub(super) normalized: TypedModel,
+    /// Of a TFLite file, what computes it directly: tract reads it only after changes.
+    pub(super) interpreter: Option<Interpreter>,
+}
+
+/// Parses a model, fixes its batch to 1 and infers shapes.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, Error> {
     let format = Format::of(path, bytes).map_err(|cause| Error::Model {
         path: path.to_path_buf(),
         cause,
@@ -63,14 +79,26 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(TypedModel, Format), E
         Format::Onnx => onnx(path, bytes)?,
         Format::Tflite => tflite(path, bytes)?,
     };
-    Ok((declutter(path, model)?, format))
+    let mut parsed = Parsed::new(path, model, format)?;
+    if format == Format::Tflite {
+        parsed.interpreter = Some(guard(path, || Interpreter::new(bytes))?);
+    }
+    Ok(parsed)
 }
 
-/// tract's own simplifications, which the lowering relies on.
-pub(super) fn declutter(path: &Path, model: TypedModel) -> Result<TypedModel, Error> {
-    guard(path, || {
-        model.into_decluttered().map_err(|error| describe(&error))
-    })
+impl Parsed {
+    /// Normalizes a model.
+    pub(super) fn new(path: &Path, model: TypedModel, format: Format) -> Result<Self, Error> {
+        let normalized = guard(path, || {
+            normalize(model.clone()).map_err(|error| describe(&error))
+        })?;
+        Ok(Self {
+            format,
+            model,
+            normalized,
+            interpreter: None,
+        })
+    }
 }
 
 fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
@@ -80,10 +108,7 @@ fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
             path: path.to_path_buf(),
             cause,
         },
-        Refusal::Unsupported(nodes) => Error::Unsupported {
-            path: path.to_path_buf(),
-            nodes,
-        },
+        Refusal::Unsupported(nodes) => unsupported(path, &nodes),
     })?;
     guard(path, || {
         let mut model = tract_tflite::tflite()
@@ -104,22 +129,17 @@ fn onnx(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
             .proto_model_for_read(&mut &*bytes)
             .map_err(|error| format!("damaged ONNX file: {}", describe(&error)))
     })?;
-    from_proto(path, &proto)
+    from_proto(path, proto)
 }
 
 /// Builds a model from a decoded ONNX file.
-pub(super) fn from_proto(path: &Path, proto: &ModelProto) -> Result<TypedModel, Error> {
-    let model = guard(path, || {
-        let onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
-        let folder = path.parent().and_then(Path::to_str);
-        let parsed = onnx
-            .parse(proto, folder)
-            .map_err(|error| describe(&error))?;
-        match parsed.unresolved_inputs.as_slice() {
-            [] => Ok(parsed.model),
-            missing => Err(format!("no node computes {}", missing.join(", "))),
-        }
-    })?;
+pub(super) fn from_proto(path: &Path, mut proto: ModelProto) -> Result<TypedModel, Error> {
+    let custom = operators::custom(&proto);
+    if !custom.is_empty() {
+        return Err(unsupported(path, &custom));
+    }
+    operators::normalize(&mut proto);
+    let model = guard(path, || inference_model(path, &proto))?;
     let unknown: Vec<String> = model
         .nodes()
         .iter()
@@ -127,15 +147,28 @@ pub(super) fn from_proto(path: &Path, proto: &ModelProto) -> Result<TypedModel, 
         .map(|node| format!("{} ({})", node.name, unimplemented_name(&node.op.name())))
         .collect();
     if !unknown.is_empty() {
-        return Err(Error::Unsupported {
-            path: path.to_path_buf(),
-            nodes: unknown,
-        });
+        return Err(unsupported(path, &unknown));
     }
     guard(path, || {
         let model = fix_batch(model)?;
-        model.into_typed().map_err(|error| describe(&error))
+        model
+            .into_typed()
+            .and_then(crop_negative_pads)
+            .map_err(|error| describe(&error))
     })
+}
+
+fn inference_model(path: &Path, proto: &ModelProto) -> Result<InferenceModel, String> {
+    let mut onnx = tract_onnx::onnx().with_ignore_output_shapes(true);
+    operators::register(&mut onnx.op_register, operators::opset(proto));
+    let folder = path.parent().and_then(Path::to_str);
+    let parsed = onnx
+        .parse(proto, folder)
+        .map_err(|error| describe(&error))?;
+    match parsed.unresolved_inputs.as_slice() {
+        [] => Ok(parsed.model),
+        missing => Err(format!("no node computes {}", missing.join(", "))),
+    }
 }
 
 /// `Unimplemented(Name)` to `Name`.
@@ -171,6 +204,11 @@ fn fix_batch(mut model: InferenceModel) -> Result<InferenceModel, String> {
             }
         }
         let datum = fact.datum_type.concretize().unwrap_or(DatumType::F32);
+        if datum == DatumType::F64 {
+            return Err(format!(
+                "input {name} is of float64: convert the network to float32 and export it again"
+            ));
+        }
         model
             .set_input_fact(index, InferenceFact::dt_shape(datum, dims))
             .map_err(|error| describe(&error))?;
@@ -178,19 +216,40 @@ fn fix_batch(mut model: InferenceModel) -> Result<InferenceModel, String> {
     Ok(model)
 }
 
-/// The chain of an error in one line, without backtrace.
+/// The chain of an error in one sentence, without backtrace: which node, where the chain names
+/// one, and the innermost cause.
 pub(super) fn describe(error: &TractError) -> String {
-    let chain: Vec<String> = error
-        .chain()
-        .map(|cause| {
-            cause
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_string()
-        })
-        .filter(|line| !line.is_empty())
-        .collect();
-    chain.join(": ")
+    let first_line = |cause: &dyn std::fmt::Display| {
+        let text = cause.to_string();
+        text.lines().next().unwrap_or_default().trim().to_string()
+    };
+    let chain: Vec<String> = error.chain().map(|cause| first_line(&cause)).collect();
+    let named = chain.iter().rev().find_map(|cause| node_of(cause));
+    let detail = chain.iter().rev().find(|cause| !cause.is_empty());
+    let detail = detail.map_or("no reason given", String::as_str);
+    match named {
+        Some(node) => format!(
+            "{node} cannot be read: its inputs and attributes do not fit each other, or it is used \
+             in a way that edgeprune does not know ({detail})"
+        ),
+        None => format!("the network is damaged, or uses an operator in an unusual way ({detail})"),
+    }
+}
+
+/// The node that a cause names, as in `node #3 "name" Op` or `node name (Op)`.
+fn node_of(cause: &str) -> Option<String> {
+    let (_, rest) = cause.split_once("ode ")?;
+    if let Some(quoted) = rest.strip_prefix('#') {
+        let mut parts = quoted.splitn(3, '"');
+        let (_, name, op) = (parts.next()?, parts.next()?, parts.next()?);
+        let op: String = op
+            .trim()
+            .chars()
+            .take_while(|c| c.is_alphanumeric())
+            .collect();
+        return Some(format!("{name} ({op})"));
+    }
+    let (name, op) = rest.split_once(" (")?;
+    let (op, _) = op.split_once(')')?;
+    (!name.contains(' ')).then(|| format!("{name} ({op})"))
 }

@@ -1,20 +1,56 @@
-//! The source network run by tract, to compare the lowered one with.
+//! The source network run as its file says, to compare the lowered one with.
 
 use super::guard::guard;
-use super::parse::{self, Format, describe};
+use super::lower::Origins;
+use super::names::printable;
+use super::parse::{self, Parsed, describe};
+use super::tflite::interpret::{Interpreter, Origin, Traced};
 use crate::Error;
-use crate::graph::{self, Graph, Layout, Port};
+use crate::dataset::{Dataset, InputSpec};
+use crate::graph::{self, Graph, Layout, Port, TensorId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tract_onnx::prelude::*;
 
-/// The source network, ready to run. For a file that tract cannot read directly this is the
-/// network that edgeprune rewrote for it.
+/// Samples that a network is checked on when it is loaded.
+const SAMPLES: usize = 2;
+
+/// Multiply-accumulates from which one sample must do: it takes about two seconds.
+const HEAVY: u64 = 2_000_000_000;
+
+/// The source network, ready to run.
 pub struct Reference {
     path: PathBuf,
-    plan: Arc<TypedRunnableModel>,
+    source: Source,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+}
+
+/// What runs the source network.
+enum Source {
+    /// The network as parsed: no rule of this import or of an optimizer has seen it.
+    Parsed {
+        network: AsParsed,
+        /// What runs instead if this does not.
+        normalized: TypedModel,
+    },
+    /// tract, with its own optimized network, where it cannot run the network as parsed.
+    Optimized {
+        plan: Arc<TypedRunnableModel>,
+        /// Why the network as parsed does not run.
+        why: String,
+    },
+}
+
+/// A network as its file says, ready to run.
+enum AsParsed {
+    /// ONNX, by tract.
+    Onnx {
+        model: TypedModel,
+        plan: Arc<TypedRunnableModel>,
+    },
+    /// TFLite, operator by operator.
+    Tflite(Interpreter),
 }
 
 /// How far a lowered network is from its source.
@@ -29,12 +65,73 @@ pub struct Verification {
 pub struct OutputError {
     /// Name of the output.
     pub name: String,
-    /// Greatest absolute difference of an element.
+    /// Greatest absolute difference of an element: infinite where one side only is not a number.
     pub max_abs_error: f32,
-    /// Greatest minus least element of the source's output.
-    pub range: f32,
-    /// `max_abs_error / range`.
-    pub relative: f32,
+    /// Least finite element of the source's output.
+    pub least: f32,
+    /// Greatest finite element of the source's output.
+    pub greatest: f32,
+}
+
+impl OutputError {
+    /// A range counts as at least this share of the greatest magnitude: below, the rounding of
+    /// `f32` alone exceeds [`Verification::LIMIT`].
+    const FLAT: f32 = 1.0 / 64.0;
+
+    /// Compares the elements of one output.
+    fn new(name: &str, expected: &[f32], actual: &[f32]) -> Self {
+        let finite = || expected.iter().copied().filter(|value| value.is_finite());
+        let mut errors = expected.iter().zip(actual).map(|(&a, &b)| difference(a, b));
+        let same_size = expected.len() == actual.len();
+        Self {
+            name: name.into(),
+            max_abs_error: match same_size {
+                true => errors.try_fold(0.0, larger).unwrap_or(f32::INFINITY),
+                false => f32::INFINITY,
+            },
+            least: finite().fold(f32::INFINITY, f32::min),
+            greatest: finite().fold(f32::NEG_INFINITY, f32::max),
+        }
+    }
+
+    /// Greatest minus least element of the source's output. An output whose elements are all
+    /// (nearly) alike has the range of its magnitude.
+    pub fn range(&self) -> f32 {
+        let magnitude = self.least.abs().max(self.greatest.abs());
+        match self.greatest - self.least {
+            range if range > 0.0 => range.max(magnitude * Self::FLAT),
+            0.0 => magnitude,
+            _ => 0.0,
+        }
+    }
+
+    /// [`Self::max_abs_error`] in parts of [`Self::range`].
+    pub fn relative(&self) -> f32 {
+        match self.max_abs_error {
+            0.0 => 0.0,
+            error => error / self.range(),
+        }
+    }
+
+    /// The same output on further samples.
+    fn merge(&mut self, other: &Self) {
+        self.max_abs_error = self.max_abs_error.max(other.max_abs_error);
+        self.least = self.least.min(other.least);
+        self.greatest = self.greatest.max(other.greatest);
+    }
+}
+
+/// 0 for values that are equal or both not a number.
+fn difference(a: f32, b: f32) -> f32 {
+    match a == b || (a.is_nan() && b.is_nan()) {
+        true => 0.0,
+        false => (a - b).abs(),
+    }
+}
+
+/// The larger of two differences; `None` if one is not a number.
+fn larger(worst: f32, error: f32) -> Option<f32> {
+    (!error.is_nan()).then(|| worst.max(error))
 }
 
 impl Verification {
@@ -45,15 +142,20 @@ impl Verification {
     pub fn worst(&self) -> f32 {
         self.outputs
             .iter()
-            .map(|output| output.relative)
+            .map(OutputError::relative)
             .fold(0.0, f32::max)
     }
 
     /// Whether every output is within [`Self::LIMIT`].
     pub fn passes(&self) -> bool {
-        self.outputs
-            .iter()
-            .all(|output| output.relative <= Self::LIMIT)
+        self.worst() <= Self::LIMIT
+    }
+
+    /// The same outputs on further samples: ranges and errors are those over all samples.
+    pub fn merge(&mut self, other: &Self) {
+        for (output, other) in self.outputs.iter_mut().zip(&other.outputs) {
+            output.merge(other);
+        }
     }
 }
 
@@ -64,50 +166,190 @@ impl Reference {
     /// As [`super::load`].
     pub fn load(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let (model, format) = parse::parse(path, &bytes)?;
-        Self::new(path, model, format)
+        let parsed = parse::parse(path, &bytes)?;
+        let (graph, _) = super::lowered(path, &parsed)?;
+        Self::new(path, parsed, &graph)
     }
 
-    /// Prepares a decluttered model.
-    pub(super) fn new(path: &Path, model: TypedModel, format: Format) -> Result<Self, Error> {
-        let graph = super::lowered(path, &model, format)?;
+    /// Prepares a parsed model; `graph` has its ports.
+    pub(super) fn new(path: &Path, parsed: Parsed, graph: &Graph) -> Result<Self, Error> {
+        let network = match parsed.interpreter {
+            Some(interpreter) => Ok(AsParsed::Tflite(interpreter)),
+            None => guard(path, || runnable(&parsed.model)).map(|plan| AsParsed::Onnx {
+                model: parsed.model,
+                plan,
+            }),
+        };
+        let source = match network {
+            Ok(network) => Source::Parsed {
+                network,
+                normalized: parsed.normalized,
+            },
+            Err(error) => Source::optimized(path, parsed.normalized, &error)?,
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            source,
+            inputs: graph.inputs.clone(),
+            outputs: graph.outputs.clone(),
+        })
+    }
+
+    /// Runs one sample: NHWC in, NHWC out, in the order of the graph's ports. Where tract cannot
+    /// run the network as parsed, it runs its optimized one from now on, and [`Self::doubt`] says so.
+    ///
+    /// # Errors
+    /// If an input does not have the size of its port, or tract fails.
+    pub fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, Error> {
+        let results = match self.run_source(inputs) {
+            Ok(results) => results,
+            Err(error) => {
+                self.fall_back(error)?;
+                self.run_source(inputs)?
+            }
+        };
+        let ports = self.outputs.iter().zip(results);
+        Ok(ports.map(|(port, data)| from_source(port, &data)).collect())
+    }
+
+    /// After an error of the network as parsed.
+    fn fall_back(&mut self, error: Error) -> Result<(), Error> {
+        let Source::Parsed { normalized, .. } = &self.source else {
+            return Err(error);
+        };
+        self.source = Source::optimized(&self.path, normalized.clone(), &error)?;
+        Ok(())
+    }
+
+    fn run_source(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, Error> {
+        let plan = match &self.source {
+            Source::Parsed {
+                network: AsParsed::Tflite(interpreter),
+                ..
+            } => {
+                return guard(&self.path, || {
+                    let inputs = self.in_source_order(inputs);
+                    let traced = interpreter.run(&inputs)?;
+                    Ok(interpreter
+                        .outputs()
+                        .iter()
+                        .map(|origin| match *origin {
+                            Origin::Traced(index) => traced[index].values.clone(),
+                            Origin::Input(index) => inputs[index].clone(),
+                        })
+                        .collect())
+                });
+            }
+            Source::Parsed {
+                network: AsParsed::Onnx { plan, .. },
+                ..
+            }
+            | Source::Optimized { plan, .. } => plan,
+        };
+        guard(&self.path, || {
+            self.run_plan(plan, inputs)
+                .map_err(|error| describe(&error))
+        })
+    }
+
+    fn in_source_order(&self, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let ports = self.inputs.iter().zip(inputs);
+        ports.map(|(port, data)| to_source(port, data)).collect()
+    }
+
+    /// Why the source network is not run as its file says, if it is not.
+    pub fn doubt(&self) -> Option<String> {
+        match &self.source {
+            Source::Parsed { .. } => None,
+            Source::Optimized { why, .. } => Some(format!(
+                "{}: the import was checked against tract's optimized network only, since the \
+                 network as parsed does not run ({why})",
+                self.path.display()
+            )),
+        }
+    }
+
+    /// Every tensor that the source network computes, in order of execution; none where the
+    /// network as parsed does not run.
+    fn trace(&self, inputs: &[Vec<f32>]) -> Result<Vec<Traced>, Error> {
+        match &self.source {
+            Source::Parsed {
+                network: AsParsed::Onnx { model, .. },
+                ..
+            } => guard(&self.path, || {
+                self.trace_model(model, inputs)
+                    .map_err(|error| describe(&error))
+            }),
+            Source::Parsed {
+                network: AsParsed::Tflite(interpreter),
+                ..
+            } => guard(&self.path, || {
+                interpreter.run(&self.in_source_order(inputs))
+            }),
+            Source::Optimized { .. } => Ok(Vec::new()),
+        }
+    }
+
+    fn trace_model(&self, model: &TypedModel, inputs: &[Vec<f32>]) -> TractResult<Vec<Traced>> {
+        let mut model = model.clone();
+        let computed = |id: &usize| {
+            let node = model.node(*id);
+            let real = node.outputs.first().is_some_and(|output| {
+                output.fact.datum_type == DatumType::F32 && output.fact.konst.is_none()
+            });
+            real && !node.inputs.is_empty()
+        };
+        let order: Vec<usize> = model.eval_order()?.into_iter().filter(computed).collect();
+        let outlets: Vec<OutletId> = order.iter().map(|&id| id.into()).collect();
+        let names: Vec<String> = order
+            .iter()
+            .map(|&id| model.node(id).name.clone())
+            .collect();
+        model.select_output_outlets(&outlets)?;
+        let values = self.run_plan(&model.into_runnable()?, inputs)?;
+        let traced = names.into_iter().zip(values);
+        Ok(traced
+            .map(|(name, values)| Traced { name, values })
+            .collect())
+    }
+
+    /// Runs one sample; the outputs have the source's order.
+    fn run_plan(
+        &self,
+        plan: &Arc<TypedRunnableModel>,
+        inputs: &[Vec<f32>],
+    ) -> TractResult<Vec<Vec<f32>>> {
+        let mut tensors = tvec!();
+        for (port, ordered) in self.inputs.iter().zip(self.in_source_order(inputs)) {
+            tensors.push(Tensor::from_shape(&port.source_shape, &ordered)?.into_tvalue());
+        }
+        plan.run(tensors)?.iter().map(elements).collect()
+    }
+}
+
+fn elements(value: &TValue) -> TractResult<Vec<f32>> {
+    let view = value.to_plain_array_view::<f32>()?;
+    Ok(view.iter().copied().collect())
+}
+
+impl Source {
+    /// Where the network as parsed does not run because of `error`.
+    fn optimized(path: &Path, model: TypedModel, error: &Error) -> Result<Self, Error> {
         let plan = guard(path, || {
             let optimized = model.into_optimized().map_err(|error| describe(&error))?;
             optimized.into_runnable().map_err(|error| describe(&error))
         })?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            plan,
-            inputs: graph.inputs,
-            outputs: graph.outputs,
-        })
+        let why = match error {
+            Error::Model { cause, .. } => cause.clone(),
+            other => other.to_string(),
+        };
+        Ok(Self::Optimized { plan, why })
     }
+}
 
-    /// Runs one sample: NHWC in, NHWC out, in the order of the graph's ports.
-    ///
-    /// # Errors
-    /// If an input does not have the size of its port, or tract fails.
-    pub fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, Error> {
-        guard(&self.path, || {
-            self.run_plan(inputs).map_err(|error| describe(&error))
-        })
-    }
-
-    fn run_plan(&self, inputs: &[Vec<f32>]) -> TractResult<Vec<Vec<f32>>> {
-        let mut tensors = tvec!();
-        for (port, data) in self.inputs.iter().zip(inputs) {
-            let ordered = to_source(port, data);
-            tensors.push(Tensor::from_shape(&port.source_shape, &ordered)?.into_tvalue());
-        }
-        let results = self.plan.run(tensors)?;
-        let mut outputs = Vec::new();
-        for (port, result) in self.outputs.iter().zip(results) {
-            let view = result.to_plain_array_view::<f32>()?;
-            let data: Vec<f32> = view.iter().copied().collect();
-            outputs.push(from_source(port, &data));
-        }
-        Ok(outputs)
-    }
+fn runnable(model: &TypedModel) -> Result<Arc<TypedRunnableModel>, String> {
+    let plan = model.clone().into_runnable();
+    plan.map_err(|error| describe(&error))
 }
 
 /// NHWC to the source's order.
@@ -143,33 +385,109 @@ pub fn verify(path: &Path, graph: &Graph, inputs: &[Vec<f32>]) -> Result<Verific
 /// Compares outputs with those of a [`Reference`].
 pub fn compare(graph: &Graph, expected: &[Vec<f32>], actual: &[Vec<f32>]) -> Verification {
     let pairs = graph.outputs.iter().zip(expected.iter().zip(actual));
-    let outputs = pairs.map(|(port, (expected, actual))| {
-        let least = expected.iter().copied().fold(f32::INFINITY, f32::min);
-        let range = expected.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least;
-        let max_abs_error = expected
-            .iter()
-            .zip(actual)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, |worst: f32, error| {
-                if error.is_nan() {
-                    f32::INFINITY
-                } else {
-                    worst.max(error)
-                }
-            });
-        let relative = if max_abs_error == 0.0 {
-            0.0
-        } else {
-            max_abs_error / range
-        };
-        OutputError {
-            name: port.name.clone(),
-            max_abs_error,
-            range,
-            relative,
-        }
-    });
+    let outputs =
+        pairs.map(|(port, (expected, actual))| OutputError::new(&port.name, expected, actual));
     Verification {
         outputs: outputs.collect(),
     }
+}
+
+/// Where the tensors of a lowered and simplified graph come from.
+pub(super) struct Provenance<'a> {
+    /// The source's tensors, in the graph as lowered.
+    pub(super) origins: &'a Origins,
+    /// For each tensor of the graph as lowered its place in the simplified graph.
+    pub(super) places: &'a [Option<TensorId>],
+}
+
+/// Compares the import with its source on synthetic samples.
+///
+/// # Errors
+/// [`Error::Model`] names the output that differs by more than [`Verification::LIMIT`] of its
+/// range, and the first node of the source that differs.
+pub(super) fn check(
+    reference: &mut Reference,
+    graph: &Graph,
+    provenance: &Provenance<'_>,
+) -> Result<(), Error> {
+    let macs: u64 = graph.nodes.iter().map(|node| graph.macs(node)).sum();
+    let count = if macs > HEAVY { 1 } else { SAMPLES };
+    // A specification that does not fit is refused where it is used.
+    let spec = InputSpec::find(&reference.path, None).ok().flatten();
+    let spec = spec.map(|(spec, _)| spec);
+    let data = Dataset::synthetic(count, spec.as_ref(), &graph.inputs);
+    let mut total: Option<Verification> = None;
+    for index in 0..count {
+        let inputs = data.sample(index)?;
+        let sample = compare(graph, &reference.run(&inputs)?, &graph::run(graph, &inputs));
+        match &mut total {
+            Some(total) => total.merge(&sample),
+            None => total = Some(sample),
+        }
+    }
+    match total.filter(|total| !total.passes()) {
+        Some(total) => Err(mismatch(
+            reference,
+            graph,
+            provenance,
+            &data.sample(0)?,
+            &total,
+        )),
+        None => Ok(()),
+    }
+}
+
+fn mismatch(
+    reference: &Reference,
+    graph: &Graph,
+    provenance: &Provenance<'_>,
+    inputs: &[Vec<f32>],
+    total: &Verification,
+) -> Error {
+    let beyond = |output: &&OutputError| output.relative() > Verification::LIMIT;
+    let output = total.outputs.iter().find(beyond);
+    let (name, relative) = output.map_or(("", f32::INFINITY), |output| {
+        (&output.name, output.relative())
+    });
+    let first = match reference.trace(inputs) {
+        Ok(traced) => first_difference(graph, provenance, inputs, &traced),
+        Err(_) => None,
+    };
+    let place = first.map_or_else(String::new, |node| {
+        format!("; {node} is the first node whose values differ")
+    });
+    Error::Model {
+        path: reference.path.clone(),
+        cause: printable(&format!(
+            "the imported network computes something else than the file: output {name} differs by \
+             {relative:.1e} of its range (limit {:.0e}){place}. Export that node in another way, \
+             and please report this with the model",
+            Verification::LIMIT
+        )),
+    }
+}
+
+/// The first node of the source, in order of execution, whose values are not those of the graph.
+fn first_difference(
+    graph: &Graph,
+    provenance: &Provenance<'_>,
+    inputs: &[Vec<f32>],
+    traced: &[Traced],
+) -> Option<String> {
+    let values = graph::activations(graph, inputs);
+    let differs = |traced: &&Traced| {
+        let Some(origin) = provenance.origins.get(&traced.name) else {
+            return false;
+        };
+        let Some(tensor) = provenance.places.get(origin.tensor).copied().flatten() else {
+            return false;
+        };
+        let actual = origin.source_order(&values[tensor]);
+        let error = OutputError::new(&traced.name, &traced.values, &actual);
+        actual.len() == traced.values.len() && error.relative() > Verification::LIMIT
+    };
+    traced
+        .iter()
+        .find(differs)
+        .map(|traced| traced.name.clone())
 }

@@ -12,14 +12,14 @@ use crate::graph::{self, Op, Port};
 use crate::quantize::{LayerShape, QuantizedGraph, QuantizedLinear};
 use edgeprune_format::encode::{EncodeError, Writer};
 use edgeprune_format::manifest::{
-    Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK, Node,
-    Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, float_place,
+    Activation, Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK,
+    Node, Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, float_place,
 };
 use edgeprune_format::{ALIGNMENT, Container, Manifest};
-use edgeprune_runtime::KernelLayout;
 use edgeprune_runtime::math::unary;
 use edgeprune_runtime::plan::{needs_of, needs_with, panels};
 use edgeprune_runtime::quantize::{dequantize, quantize};
+use edgeprune_runtime::{KernelLayout, MAX_NODES};
 use lower::{Lowered, Step};
 use memory::place;
 use sparse::sparse_nodes;
@@ -50,6 +50,12 @@ pub fn write(quantized: &QuantizedGraph, description: &Description<'_>) -> Resul
     let finish = |constants: Constants<'_>| {
         let package = Package::new(quantized, description, constants);
         let package = package.map_err(|e| refused(e.to_string()))?;
+        let nodes = package.lowered.steps.len();
+        if nodes > MAX_NODES {
+            let cause =
+                format!("{nodes} nodes, runtimes have room for {MAX_NODES}: split the model");
+            return Err(refused(cause));
+        }
         package.finish().map_err(|e| refused(e.to_string()))
     };
     let bytes = finish(Constants::Short)?;
@@ -119,9 +125,9 @@ impl<'a> Package<'a> {
         for activation in &self.lowered.activations {
             self.writer.activation(
                 activation.dtype(),
-                activation.shape.map(|d| d as u32),
+                narrow_all(activation.shape)?,
                 activation.manifest_quantization(),
-                offsets[activation.storage] as u32,
+                narrow(offsets[activation.storage])?,
             )?;
         }
         Ok(())
@@ -132,8 +138,8 @@ impl<'a> Package<'a> {
         for port in &graph.inputs {
             self.writer.input(&Input {
                 name: &port.name,
-                tensor: port.tensor as TensorId,
-                source_shape: source_shape(port),
+                tensor: narrow(port.tensor)?,
+                source_shape: source_shape(port)?,
                 layout: port.layout,
                 preprocess: self.description.spec.map(|spec| spec.preprocess.clone()),
             })?;
@@ -141,8 +147,8 @@ impl<'a> Package<'a> {
         for port in &graph.outputs {
             self.writer.output(&Output {
                 name: &port.name,
-                tensor: port.tensor as TensorId,
-                source_shape: source_shape(port),
+                tensor: narrow(port.tensor)?,
+                source_shape: source_shape(port)?,
                 layout: port.layout,
             })?;
         }
@@ -160,8 +166,12 @@ impl<'a> Package<'a> {
         let node = Node {
             name,
             op,
-            inputs: step.inputs.iter().map(|&id| id as TensorId).collect(),
-            output: step.output as TensorId,
+            inputs: step
+                .inputs
+                .iter()
+                .map(|&id| narrow(id))
+                .collect::<Result<_, _>>()?,
+            output: narrow(step.output)?,
         };
         self.writer.node(&node)
     }
@@ -171,7 +181,7 @@ impl<'a> Package<'a> {
             Op::Conv2d { window, groups, .. } => PackageOp::Conv2d {
                 linear: self.linear(number, step, index)?,
                 window: *window,
-                groups: *groups as u32,
+                groups: narrow(*groups)?,
             },
             Op::DepthwiseConv2d { window, .. } => PackageOp::DepthwiseConv2d {
                 linear: self.linear(number, step, index)?,
@@ -193,19 +203,22 @@ impl<'a> Package<'a> {
                 count_include_pad: *count_include_pad,
             },
             Op::Mean => PackageOp::Mean,
+            Op::Normalize { gain, offset } => self.normalize(gain, offset)?,
             Op::Unary { kind } => self.unary(step, *kind)?,
             Op::Softmax => PackageOp::Softmax,
-            Op::Concat { axis } => PackageOp::Concat { axis: *axis as u8 },
+            Op::Concat { axis } => PackageOp::Concat {
+                axis: narrow(*axis)?,
+            },
             Op::Pad { before, value } => PackageOp::Pad {
-                before: before.map(|n| n as u16),
+                before: narrow_all(*before)?,
                 value: *value,
             },
             Op::Slice { start, step } => PackageOp::Slice {
-                start: start.map(|n| n as u32),
-                step: step.map(|n| n as u16),
+                start: narrow_all(*start)?,
+                step: narrow_all(*step)?,
             },
             Op::Transpose { perm } => PackageOp::Transpose {
-                perm: perm.map(|axis| axis as u8),
+                perm: narrow_all(*perm)?,
             },
             Op::Resize { kind, coordinates } => PackageOp::Resize {
                 kind: *kind,
@@ -213,6 +226,22 @@ impl<'a> Package<'a> {
             },
             // Lowering made it a second name of its input.
             Op::Reshape => return Err(EncodeError::Record),
+        })
+    }
+
+    /// A depthwise convolution of one element, in floats.
+    fn normalize(&mut self, gain: &[f32], offset: &[f32]) -> Result<PackageOp, EncodeError> {
+        let bytes: Vec<u8> = gain.iter().flat_map(|gain| gain.to_le_bytes()).collect();
+        let weights =
+            self.writer
+                .constant(DType::F32, vector(gain.len()), Quantization::None, &bytes)?;
+        Ok(PackageOp::DepthwiseConv2d {
+            linear: Linear {
+                weights,
+                bias: self.floats(offset)?,
+                activation: Activation::None,
+            },
+            window: graph::POINT,
         })
     }
 
@@ -245,7 +274,7 @@ impl<'a> Package<'a> {
                 activation: source.activation,
             });
         };
-        let shape = source.shape.map(|d| d as u32);
+        let shape = narrow_all(source.shape)?;
         if let Some((encoding, panels)) = self.panels(number)? {
             let none = Quantization::None;
             let weights = self
@@ -305,7 +334,7 @@ impl<'a> Package<'a> {
             };
             bytes[4 * place..4 * place + 4].copy_from_slice(&weight.to_le_bytes());
         }
-        let dimensions = source.shape.map(|d| d as u32);
+        let dimensions = narrow_all(source.shape)?;
         self.writer
             .constant(DType::F32, dimensions, Quantization::None, &bytes)
     }
@@ -398,10 +427,10 @@ impl<'a> Package<'a> {
             calibration: self.description.calibration,
             arena: Arena {
                 constants: 0,
-                activations: self.activation_bytes as u32,
+                activations: narrow(self.activation_bytes)?,
                 scratch: 0,
             },
-            removed_channels: self.description.removed_channels as u32,
+            removed_channels: narrow(self.description.removed_channels)?,
             labels: self.labels,
             counts: Counts::default(),
         };
@@ -451,13 +480,30 @@ fn half(code: i32, shift: u8) -> i16 {
 }
 
 fn vector(n: usize) -> Shape {
-    [1, 1, 1, n as u32]
+    [1, 1, 1, u32::try_from(n).unwrap_or(u32::MAX)]
 }
 
-fn source_shape(port: &Port) -> edgeprune_format::heapless::Vec<u32, MAX_SOURCE_RANK> {
-    port.source_shape
-        .iter()
-        .take(MAX_SOURCE_RANK)
-        .map(|&d| d as u32)
-        .collect()
+fn source_shape(
+    port: &Port,
+) -> Result<edgeprune_format::heapless::Vec<u32, MAX_SOURCE_RANK>, EncodeError> {
+    if port.source_shape.len() > MAX_SOURCE_RANK {
+        return Err(EncodeError::TooLarge);
+    }
+    port.source_shape.iter().map(|&d| narrow(d)).collect()
+}
+
+/// A number in the size that a record has for it.
+fn narrow<T: TryFrom<usize>>(number: usize) -> Result<T, EncodeError> {
+    T::try_from(number).map_err(|_| EncodeError::TooLarge)
+}
+
+fn narrow_all<T, const N: usize>(numbers: [usize; N]) -> Result<[T; N], EncodeError>
+where
+    T: TryFrom<usize> + Copy + Default,
+{
+    let mut narrowed = [T::default(); N];
+    for (out, number) in narrowed.iter_mut().zip(numbers) {
+        *out = narrow(number)?;
+    }
+    Ok(narrowed)
 }

@@ -4,7 +4,7 @@ mod model;
 mod package;
 mod xz;
 
-use super::data::{DATA_HELP, read};
+use super::data::{DATA_HELP, load_model, read};
 use super::latency::LatencyArgs;
 use super::output;
 use crate::Error;
@@ -35,7 +35,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 4, requires = "verify", value_parser = super::at_least_one)]
     samples: usize,
     /// Beside the bytes of each entropy-coded tensor, show what `xz -9` makes of the same codes, one
-    /// stream a tensor (packages only).
+    /// stream a tensor (packages only; cargo feature `xz`).
     #[arg(long, conflicts_with = "verify")]
     xz: bool,
     #[command(flatten)]
@@ -65,7 +65,7 @@ impl Args {
             return Err(Error::Usage(format!("{}: {cause}", self.file.display())));
         }
         drop(bytes);
-        let graph = crate::import::load(&self.file)?;
+        let graph = load_model(&self.file)?;
         let mut seen = model::inspect(&graph);
         if self.verify {
             let source = model::Samples {

@@ -1,7 +1,7 @@
 //! What a model holds.
 
 use crate::Error;
-use crate::cli::data::spec_of_model;
+use crate::cli::data::{examine, spec_of_model};
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::Dataset;
 use crate::graph::{Graph, Node, Op, Port, Redundant, find_redundant, remove_dead_channels};
@@ -131,18 +131,23 @@ pub(super) fn verify(path: &Path, graph: &Graph, source: &Samples<'_>) -> Result
         Some(data) => Dataset::open(data, None, spec.as_ref(), &graph.inputs)?.spread(source.count),
         None => Dataset::synthetic(source.count, spec.as_ref(), &graph.inputs),
     };
-    let reference = Reference::load(path)?;
-    let mut worst: f32 = 0.0;
+    graph.check_size()?;
+    examine(&data)?;
+    let mut reference = Reference::load(path)?;
+    let mut total: Option<Verification> = None;
     for i in 0..data.len() {
         let inputs = data.sample(i)?;
         let expected = reference.run(&inputs)?;
-        let actual = crate::graph::run(graph, &inputs);
-        worst = worst.max(compare(graph, &expected, &actual).worst());
+        let sample = compare(graph, &expected, &crate::graph::run(graph, &inputs));
+        match &mut total {
+            Some(total) => total.merge(&sample),
+            None => total = Some(sample),
+        }
     }
     Ok(Verified {
         samples: data.len(),
         synthetic: data.is_synthetic(),
-        worst_relative_error: worst,
+        worst_relative_error: total.map_or(0.0, |total| total.worst()),
         limit: Verification::LIMIT,
     })
 }

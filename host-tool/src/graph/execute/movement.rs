@@ -1,6 +1,6 @@
 //! Operators that move elements: concatenation, padding, slices, transposes and resizing.
 
-use crate::graph::{ResizeCoordinates, ResizeKind, Shape};
+use crate::graph::{ResizeCoordinates, ResizeKind, ResizeLine, Shape};
 
 pub(super) fn concat(axis: usize, inputs: &[&[f32]], shapes: &[Shape], output: &mut [f32]) {
     let runs = shapes
@@ -77,8 +77,8 @@ pub(super) fn resize(
     (input, [_, height, width, channels]): (&[f32], Shape),
     (output, [_, out_height, out_width, _]): (&mut [f32], Shape),
 ) {
-    let rows: Vec<_> = taps(kind, coordinates, height, out_height);
-    let columns: Vec<_> = taps(kind, coordinates, width, out_width);
+    let rows: Vec<_> = taps(kind, coordinates, 0, [height, out_height]);
+    let columns: Vec<_> = taps(kind, coordinates, 1, [width, out_width]);
     let pixel = |y: usize, x: usize| &input[(y * width + x) * channels..][..channels];
     let mut pixels = output.chunks_exact_mut(channels);
     for &(y0, y1, fy) in &rows {
@@ -93,13 +93,20 @@ pub(super) fn resize(
     }
 }
 
-/// For each output coordinate, the two input coordinates and the weight of the second.
+/// For each output coordinate along an axis (0: height, 1: width), the two input coordinates and
+/// the weight of the second.
 pub(crate) fn taps(
     kind: ResizeKind,
     coordinates: ResizeCoordinates,
-    size: usize,
-    out_size: usize,
+    axis: usize,
+    [size, out_size]: [usize; 2],
 ) -> Vec<(usize, usize, f32)> {
+    if let ResizeCoordinates::Lines { height, width } = coordinates {
+        let line = if axis == 0 { height } else { width };
+        return (0..out_size)
+            .map(|out| tap_on_line(kind, line, size, out))
+            .collect();
+    }
     let scale = size as f32 / out_size as f32;
     let corners = size.saturating_sub(1) as f32 / out_size.saturating_sub(1).max(1) as f32;
     let last = size.saturating_sub(1);
@@ -108,6 +115,7 @@ pub(crate) fn taps(
             ResizeCoordinates::Asymmetric => out as f32 * scale,
             ResizeCoordinates::HalfPixel => (out as f32 + 0.5) * scale - 0.5,
             ResizeCoordinates::AlignCorners => out as f32 * corners,
+            ResizeCoordinates::Lines { .. } => out as f32,
         };
         let at = at.clamp(0.0, last as f32);
         let low = (at.floor() as usize).min(last);
@@ -117,4 +125,22 @@ pub(crate) fn taps(
         }
     };
     (0..out_size).map(tap).collect()
+}
+
+/// One of [`taps`], exact but for the weight's rounding.
+fn tap_on_line(kind: ResizeKind, line: ResizeLine, size: usize, out: usize) -> (usize, usize, f32) {
+    let (start, step) = (i128::from(line.start), i128::from(line.step));
+    let denominator = i128::from(line.denominator.max(1));
+    let numerator = start + out as i128 * step;
+    let last = size.saturating_sub(1);
+    let first = numerator.div_euclid(denominator);
+    match usize::try_from(first) {
+        Err(_) => (0, 0, 0.0),
+        Ok(first) if first >= last => (last, last, 0.0),
+        Ok(first) if kind == ResizeKind::Nearest => (first, first, 0.0),
+        Ok(first) => {
+            let rest = numerator.rem_euclid(denominator);
+            (first, first + 1, rest as f32 / denominator as f32)
+        }
+    }
 }

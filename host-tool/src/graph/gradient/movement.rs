@@ -69,8 +69,8 @@ pub(super) fn resize(
     (gradient, [_, out_height, out_width, _]): (&[f32], Shape),
     (into, [_, height, width, channels]): (&mut [f32], Shape),
 ) {
-    let rows = resize_taps(kind, coordinates, height, out_height);
-    let columns = resize_taps(kind, coordinates, width, out_width);
+    let rows = resize_taps(kind, coordinates, 0, [height, out_height]);
+    let columns = resize_taps(kind, coordinates, 1, [width, out_width]);
     let mut pixels = gradient.chunks_exact(channels);
     for &(y0, y1, fy) in &rows {
         for (&(x0, x1, fx), g) in columns.iter().zip(&mut pixels) {

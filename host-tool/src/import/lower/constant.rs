@@ -44,18 +44,20 @@ impl Constant {
 
     /// The elements in the order of nested loops, outermost first: (size, stride) each.
     pub(super) fn gather(&self, loops: &[(usize, usize)]) -> Vec<f32> {
-        let mut offsets = vec![0];
-        for &(size, stride) in loops {
-            offsets = offsets
-                .iter()
-                .flat_map(|&offset| (0..size).map(move |i| offset + i * stride))
-                .collect();
-        }
-        offsets
-            .into_iter()
-            .map(|offset| self.data[offset])
-            .collect()
+        gather(&self.data, loops)
     }
+}
+
+/// Elements in the order of nested loops, outermost first: (size, stride) each.
+pub(super) fn gather(data: &[f32], loops: &[(usize, usize)]) -> Vec<f32> {
+    let mut offsets = vec![0];
+    for &(size, stride) in loops {
+        offsets = offsets
+            .iter()
+            .flat_map(|&offset| (0..size).map(move |i| offset + i * stride))
+            .collect();
+    }
+    offsets.into_iter().map(|offset| data[offset]).collect()
 }
 
 /// For each atom of `value` the distance in a constant whose stride along tract's axis `i` is

@@ -5,14 +5,15 @@
 //! tract's axes is a list of atoms. Data moves only when an operator needs another order.
 
 use super::Builder;
+use super::constant::gather;
 use crate::graph::{Op, Shape, TensorId};
 use std::collections::{HashMap, VecDeque};
 
 /// A tract value in one of our tensors.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Lowered {
+pub(in crate::import) struct Lowered {
     /// The tensor.
-    pub(super) tensor: TensorId,
+    pub(in crate::import) tensor: TensorId,
     /// Sizes of the factors of the tensor's elements, outermost first, none of them 1.
     pub(super) atoms: Vec<usize>,
     /// For each of tract's axes the atoms it is made of, outermost first; none for a unit axis.
@@ -101,6 +102,18 @@ impl Lowered {
             }
         }
         order.is_empty().then_some(parts)
+    }
+
+    /// The elements of the tensor in the order of tract's axes.
+    pub(in crate::import) fn source_order(&self, data: &[f32]) -> Vec<f32> {
+        let mut strides = vec![1; self.atoms.len()];
+        for atom in (1..self.atoms.len()).rev() {
+            strides[atom - 1] = strides[atom] * self.atoms[atom];
+        }
+        let all: Vec<usize> = (0..self.axes.len()).collect();
+        let loops = self.atoms_of(&all);
+        let loops = loops.iter().map(|&atom| (self.atoms[atom], strides[atom]));
+        gather(data, &loops.collect::<Vec<_>>())
     }
 
     /// Adds a unit axis.
@@ -281,8 +294,41 @@ impl Step {
     }
 }
 
-/// The fewest transposes that bring atoms `0..n` into `order`.
+/// Most blocks for which the fewest transposes are searched: 720 orders.
+const MAX_SEARCHED: usize = 6;
+
+/// Transposes that bring atoms `0..n` into `order`. Atoms that stay side by side move as one block;
+/// up to [`MAX_SEARCHED`] blocks take the fewest transposes, more take at most one a block.
 fn transposes(order: &[usize]) -> Vec<Step> {
+    let (mut sizes, goal) = blocks(order);
+    let steps = match goal.len() {
+        ..=MAX_SEARCHED => shortest(&goal),
+        _ => greedy(&goal),
+    };
+    let in_atoms = |step: Step| {
+        let cuts = step.cuts.map(|cut| sizes[..cut].iter().sum());
+        sizes = step.apply(&sizes);
+        Step { cuts, ..step }
+    };
+    steps.into_iter().map(in_atoms).collect()
+}
+
+/// The runs of atoms that are consecutive before and after: their lengths before, and their order
+/// after.
+fn blocks(order: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let runs: Vec<&[usize]> = order.chunk_by(|a, b| a + 1 == *b).collect();
+    let mut places: Vec<usize> = (0..runs.len()).collect();
+    places.sort_by_key(|&place| runs[place][0]);
+    let sizes = places.iter().map(|&place| runs[place].len()).collect();
+    let mut goal = vec![0; runs.len()];
+    for (block, &place) in places.iter().enumerate() {
+        goal[place] = block;
+    }
+    (sizes, goal)
+}
+
+/// The fewest transposes, breadth first.
+fn shortest(order: &[usize]) -> Vec<Step> {
     let start: Vec<usize> = (0..order.len()).collect();
     let mut paths: HashMap<Vec<usize>, Vec<Step>> = HashMap::from([(start.clone(), Vec::new())]);
     let mut queue = VecDeque::from([start]);
@@ -302,6 +348,31 @@ fn transposes(order: &[usize]) -> Vec<Step> {
         }
     }
     Vec::new()
+}
+
+/// Transposes that each put as many more neighbours side by side as one can. There always is one
+/// that gains: it moves the block that belongs before the sorted tail there.
+fn greedy(order: &[usize]) -> Vec<Step> {
+    let n = order.len();
+    let mut place = vec![0; n];
+    order
+        .iter()
+        .enumerate()
+        .for_each(|(to, &block)| place[block] = to);
+    // Neighbours as in the end; the last block counts as one of the end itself.
+    let sorted = |state: &[usize]| {
+        let inner = state.windows(2).filter(|pair| pair[0] + 1 == pair[1]);
+        inner.count() + usize::from(state[n - 1] == n - 1)
+    };
+    let mut path = Vec::new();
+    while sorted(&place) < n {
+        let Some(best) = steps(n).max_by_key(|step| sorted(&step.apply(&place))) else {
+            break;
+        };
+        place = best.apply(&place);
+        path.push(best);
+    }
+    path
 }
 
 /// Every transpose of `n` atoms, those that keep the outer axes in place first.
@@ -330,16 +401,38 @@ mod tests {
         assert!(flat.reshape(1, 1, &[5, 48]).is_none());
     }
 
+    fn moved(order: &[usize], path: &[Step]) -> Vec<usize> {
+        let start: Vec<usize> = (0..order.len()).collect();
+        path.iter().fold(start, |atoms, step| step.apply(&atoms))
+    }
+
     #[test]
     fn transposes_reach_every_order_of_five_atoms() {
         let pixel_shuffle = [0, 2, 1, 3, 4];
         let path = transposes(&pixel_shuffle);
-        let mut atoms = vec![0, 1, 2, 3, 4];
-        for step in &path {
-            atoms = step.apply(&atoms);
-        }
-        assert_eq!(atoms, pixel_shuffle);
+        assert_eq!(moved(&pixel_shuffle, &path), pixel_shuffle);
         assert_eq!(transposes(&[0, 2, 1]).len(), 1);
         assert!(transposes(&[0, 1, 2]).is_empty());
+    }
+
+    #[test]
+    fn blocks_that_stay_together_move_at_once() {
+        let order: Vec<usize> = (20..30).chain(0..20).collect();
+        assert_eq!(transposes(&order).len(), 1);
+    }
+
+    #[test]
+    fn many_scrambled_atoms_take_at_most_one_transpose_each() {
+        for n in 7..24 {
+            // A stride without a common divisor visits every atom.
+            let stride = (5..)
+                .find(|stride| n % stride != 0 && stride % n != 1)
+                .unwrap();
+            let mut order: Vec<usize> = (0..n).collect();
+            order.sort_by_key(|&atom| (atom * stride % n, atom % 3, atom));
+            let path = transposes(&order);
+            assert_eq!(moved(&order, &path), order);
+            assert!(path.len() < n, "{n} atoms took {} transposes", path.len());
+        }
     }
 }

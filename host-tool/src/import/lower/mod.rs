@@ -5,6 +5,7 @@ mod elementwise;
 mod layout;
 mod linear;
 mod reduce;
+mod resize;
 mod select;
 mod shape;
 mod window;
@@ -12,17 +13,21 @@ mod window;
 use super::parse::Format;
 use crate::graph::{Graph, Layout, Node, Op, Port, Shape, TensorId, TensorInfo};
 use constant::Constant;
-use layout::Lowered;
+use edgeprune_format::manifest::MAX_SOURCE_RANK;
+pub(super) use layout::Lowered;
 use std::collections::HashMap;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops;
 use tract_onnx::tract_hir::internal::*;
 
-/// Lowers a decluttered model. Name and hash are left empty.
+/// For each node of the source the tensor that holds its first output.
+pub(super) type Origins = HashMap<String, Lowered>;
+
+/// Lowers a normalized model. Name and hash are left empty.
 ///
 /// # Errors
 /// Every node that cannot be lowered: `name (type): why`.
-pub(super) fn lower(model: &TypedModel, format: Format) -> Result<Graph, Vec<String>> {
+pub(super) fn lower(model: &TypedModel, format: Format) -> Result<(Graph, Origins), Vec<String>> {
     let mut lowering = Lowering {
         model,
         format,
@@ -34,6 +39,7 @@ pub(super) fn lower(model: &TypedModel, format: Format) -> Result<Graph, Vec<Str
         let node = model.node(outlet.node);
         if let Err(why) = lowering.source(node) {
             refused.push(format!("{} (input): {why}", node.name));
+            lowering.stand_in(node);
         }
     }
     let order = model
@@ -52,7 +58,7 @@ pub(super) fn lower(model: &TypedModel, format: Format) -> Result<Graph, Vec<Str
         }
     }
     if refused.is_empty() {
-        Ok(lowering.builder.graph)
+        Ok(lowering.finish())
     } else {
         Err(refused)
     }
@@ -113,6 +119,16 @@ struct Lowering<'m> {
 }
 
 impl Lowering<'_> {
+    fn finish(self) -> (Graph, Origins) {
+        let first = self
+            .values
+            .into_iter()
+            .filter(|(outlet, _)| outlet.slot == 0);
+        let name = |outlet: OutletId| self.model.node(outlet.node).name.clone();
+        let origins = first.map(|(outlet, value)| (name(outlet), value)).collect();
+        (self.builder.graph, origins)
+    }
+
     fn node(&mut self, node: &TypedNode) -> Result<(), String> {
         if node.op_is::<ops::source::TypedSource>() || self.is_sign(node) {
             return Ok(());
@@ -128,9 +144,24 @@ impl Lowering<'_> {
         if datum != DatumType::F32 {
             return Err(format!("it computes {datum:?}, and only f32 is supported"));
         }
+        self.check_size(node)?;
         let value = self.lower(node)?;
         self.values.insert(node.id.into(), value);
         Ok(())
+    }
+
+    /// Refuses an output that is empty, or that no board could hold.
+    fn check_size(&self, node: &TypedNode) -> Result<(), String> {
+        let dims = self.dims(node.id.into())?;
+        match elements(&dims) {
+            Some(0) => Err(format!(
+                "an output without elements, of dimensions {dims:?}"
+            )),
+            Some(1..=MAX_ELEMENTS) => Ok(()),
+            _ => Err(format!(
+                "an output of dimensions {dims:?}: the limit is {MAX_ELEMENTS} elements"
+            )),
+        }
     }
 
     fn lower(&mut self, node: &TypedNode) -> Result<Lowered, String> {
@@ -162,9 +193,9 @@ impl Lowering<'_> {
         } else if let Some(op) = op.downcast_ref::<ops::array::Pad>() {
             self.pad(node, op)
         } else if let Some(op) = op.downcast_ref::<ops::nn::resize::Resize>() {
-            self.resize(node, op)
-        } else if op.is::<ops::nn::resize::NearestUpsample>() {
-            self.upsample(node)
+            self.core_resize(node, op)
+        } else if let Some(op) = op.downcast_ref::<tract_onnx_opl::resize::Resize>() {
+            self.onnx_resize(node, op)
         } else if op.is::<ops::identity::Identity>() || op.is::<ops::array::MultiBroadcastTo>() {
             self.identity(node)
         } else if op.is::<ops::array::FiniteReshape>() {
@@ -182,8 +213,11 @@ impl Lowering<'_> {
     fn stand_in(&mut self, node: &TypedNode) {
         for slot in 0..node.outputs.len() {
             let outlet = OutletId::new(node.id, slot);
-            if let Ok(dims) = self.dims(outlet) {
-                let tensor = self.builder.tensor([1, 1, 1, dims.iter().product()]);
+            if let Some((dims, count)) = self.dims(outlet).ok().and_then(|dims| {
+                let count = elements(&dims)?;
+                Some((dims, count))
+            }) {
+                let tensor = self.builder.tensor([1, 1, 1, count]);
                 self.values
                     .insert(outlet, Lowered::row_major(tensor, &dims));
             }
@@ -192,6 +226,20 @@ impl Lowering<'_> {
 
     fn source(&mut self, node: &TypedNode) -> Result<(), String> {
         let dims = self.dims(node.id.into())?;
+        match elements(&dims) {
+            Some(1..=MAX_INPUT) => {}
+            _ => {
+                return Err(format!(
+                    "dimensions {dims:?}: edgeprune takes inputs of 1 to {MAX_INPUT} elements"
+                ));
+            }
+        }
+        check_rank(&dims)?;
+        if let &[batch @ (0 | 2..), _, _, _] = dims.as_slice() {
+            return Err(format!(
+                "a batch of {batch}: export the network with batch 1"
+            ));
+        }
         let layout = match dims.as_slice() {
             &[_, first, _, last] if first > 4 && last <= 4 => Layout::Nhwc,
             [_, _, _, _] => self.format.layout(),
@@ -207,14 +255,10 @@ impl Lowering<'_> {
         self.builder.graph.inputs.push(Port {
             name: node.name.clone(),
             tensor,
-            source_shape: dims.clone(),
+            source_shape: dims,
             layout,
         });
-        let elements = dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
-        match elements {
-            Some(n) if n > 0 && n <= 1 << 28 => Ok(()),
-            _ => Err(format!("an input of dimensions {dims:?}")),
-        }
+        Ok(())
     }
 
     fn output(&mut self, index: usize) -> Result<(), String> {
@@ -231,6 +275,7 @@ impl Lowering<'_> {
             .cloned()
             .ok_or("it is a constant")?;
         let dims = value.dims();
+        check_rank(&dims)?;
         let layout = self.output_layout(&value, &dims);
         let parts = port_axes(&dims, layout);
         let tensor =
@@ -252,7 +297,7 @@ impl Lowering<'_> {
             let order = value.atoms_of(&port_axes(dims, layout).concat());
             order.into_iter().eq(0..value.atoms.len())
         };
-        if dims.len() != 4 || (!fits(native) && fits(Layout::Nhwc)) {
+        if dims.len() != 4 || dims[0] != 1 || (!fits(native) && fits(Layout::Nhwc)) {
             Layout::Nhwc
         } else {
             native
@@ -281,6 +326,26 @@ impl Lowering<'_> {
         sizes
             .map(<[usize]>::to_vec)
             .ok_or_else(|| "a dimension is not fixed".into())
+    }
+}
+
+/// Most elements of an input: a picture of 1,672 x 1,672 pixels in three colours. Calibration
+/// holds many of them.
+const MAX_INPUT: usize = 1 << 23;
+
+/// Most elements of any other tensor.
+const MAX_ELEMENTS: usize = 1 << 28;
+
+/// Number of elements, if it is one.
+fn elements(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim))
+}
+
+/// Refuses an input or output of more dimensions than a package notes.
+fn check_rank(dims: &[usize]) -> Result<(), String> {
+    match dims.len() {
+        ..=MAX_SOURCE_RANK => Ok(()),
+        rank => Err(format!("{rank} dimensions (at most {MAX_SOURCE_RANK})")),
     }
 }
 

@@ -1,14 +1,19 @@
-//! Operators that move, cut or join: axes, slices, padding, concatenation, resizing.
+//! Operators that move, cut or join: axes, slices, padding, concatenation.
 
 use super::Lowering;
 use super::layout::Lowered;
-use crate::graph::{Op, ResizeCoordinates, ResizeKind, resize_taps};
+use crate::graph::Op;
 use edgeprune_format::manifest::MAX_NODE_INPUTS;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{Pad, PadMode, Slice};
-use tract_onnx::tract_core::ops::nn::resize::{CoordTransformer, Interpolator, Nearest, Resize};
 use tract_onnx::tract_hir::internal::*;
+
+/// Most elements that a package pads one side of an axis by.
+const MAX_PAD: usize = u16::MAX as usize;
+
+/// Greatest step of a slice in a package.
+const MAX_STEP: usize = u16::MAX as usize;
 
 impl Lowering<'_> {
     pub(super) fn axis_op(&mut self, node: &TypedNode, op: &AxisOp) -> Result<Lowered, String> {
@@ -156,6 +161,9 @@ impl Lowering<'_> {
     ) -> Result<Lowered, String> {
         let value = self.input(node, 0)?;
         let dims = self.dims(node.id.into())?;
+        if step > MAX_STEP {
+            return Err(format!("a step of {step} elements (at most {MAX_STEP})"));
+        }
         let (input, parts, at) = self.isolated(node, &value, axis);
         let mut shape = self.builder.graph.shape(input);
         shape[at] = dims[axis];
@@ -194,10 +202,28 @@ impl Lowering<'_> {
         let fill = constant
             .cast_to_scalar::<f32>()
             .map_err(|error| error.to_string())?;
-        let mut value = self.input(node, 0)?;
-        for (axis, &(before, after)) in op.pads.iter().enumerate() {
+        let value = self.input(node, 0)?;
+        self.padded(node, &value, &op.pads, fill)
+    }
+
+    /// Pads each axis of a value (before, after).
+    pub(super) fn padded(
+        &mut self,
+        node: &TypedNode,
+        value: &Lowered,
+        pads: &[(usize, usize)],
+        fill: f32,
+    ) -> Result<Lowered, String> {
+        let mut value = value.clone();
+        for (axis, &(before, after)) in pads.iter().enumerate() {
             if before + after == 0 {
                 continue;
+            }
+            if before > MAX_PAD || after > MAX_PAD {
+                return Err(format!(
+                    "padding by {} elements (at most {MAX_PAD})",
+                    before.max(after)
+                ));
             }
             let (input, parts, at) = self.isolated(node, &value, axis);
             let mut dims = value.dims();
@@ -215,111 +241,4 @@ impl Lowering<'_> {
         }
         Ok(value)
     }
-
-    pub(super) fn resize(&mut self, node: &TypedNode, op: &Resize) -> Result<Lowered, String> {
-        let value = self.input(node, 0)?;
-        let (from, to) = (value.dims(), self.dims(node.id.into())?);
-        let (kind, coordinates) = match op.interpolator {
-            Interpolator::Nearest => {
-                let source = |axis: usize| nearest_sources(op, from[axis], to[axis]);
-                (
-                    ResizeKind::Nearest,
-                    nearest_coordinates(&from, &to, source)?,
-                )
-            }
-            Interpolator::Linear => {
-                let coordinates = match op.coord_transformer {
-                    CoordTransformer::HalfPixel => ResizeCoordinates::HalfPixel,
-                    CoordTransformer::PytorchHalfPixel
-                        if to.iter().zip(&from).all(|(t, f)| *t > 1 || f == t) =>
-                    {
-                        ResizeCoordinates::HalfPixel
-                    }
-                    CoordTransformer::AlignCorners => ResizeCoordinates::AlignCorners,
-                    CoordTransformer::Asymmetric => ResizeCoordinates::Asymmetric,
-                    _ => return Err(format!("resize with {}", op.coord_transformer.as_str())),
-                };
-                (ResizeKind::Bilinear, coordinates)
-            }
-            Interpolator::Cubic => return Err("cubic resize".into()),
-        };
-        self.resized(node, &value, &to, Op::Resize { kind, coordinates })
-    }
-
-    pub(super) fn upsample(&mut self, node: &TypedNode) -> Result<Lowered, String> {
-        let value = self.input(node, 0)?;
-        let to = self.dims(node.id.into())?;
-        let op = Op::Resize {
-            kind: ResizeKind::Nearest,
-            coordinates: ResizeCoordinates::Asymmetric,
-        };
-        self.resized(node, &value, &to, op)
-    }
-
-    fn resized(
-        &mut self,
-        node: &TypedNode,
-        value: &Lowered,
-        to: &[usize],
-        op: Op,
-    ) -> Result<Lowered, String> {
-        let from = value.dims();
-        let changed: Vec<usize> = (0..to.len()).filter(|&i| from[i] != to[i]).collect();
-        let rank = to.len();
-        let [h, w] = match (changed.as_slice(), rank) {
-            ([], _) => return Ok(value.clone()),
-            (&[h, w], _) => [Some(h), Some(w)],
-            (&[w], _) => [None, Some(w)],
-            _ => return Err("resize of more than two dimensions".into()),
-        };
-        let spatial: Vec<usize> = h.into_iter().chain(w).collect();
-        let channels: Vec<usize> = (0..rank).filter(|axis| !spatial.contains(axis)).collect();
-        let parts = [
-            h.into_iter().collect::<Vec<_>>(),
-            w.into_iter().collect(),
-            channels,
-        ];
-        let input = self
-            .builder
-            .arrange_axes(value, [&parts[0], &parts[1], &parts[2]], &node.name);
-        let size = |axes: &[usize]| axes.iter().map(|&axis| to[axis]).product::<usize>();
-        let shape = [1, size(&parts[0]), size(&parts[1]), size(&parts[2])];
-        let tensor = self.builder.node(&node.name, op, vec![input], shape);
-        Ok(Lowered::ordered(tensor, to, &parts.concat()))
-    }
-}
-
-/// The input element that each output element of a nearest-neighbour resize reads.
-fn nearest_sources(op: &Resize, from: usize, to: usize) -> Vec<usize> {
-    let scale = to as f32 / from as f32;
-    let last = from.saturating_sub(1) as f32;
-    (0..to)
-        .map(|x| {
-            let at = op.coord_transformer.transform(x, scale, from, to);
-            let at = match op.nearest {
-                Nearest::Floor => at.floor(),
-                Nearest::RoundPreferCeil => (at + 0.5).floor(),
-            };
-            at.clamp(0.0, last) as usize
-        })
-        .collect()
-}
-
-/// Our coordinates that read the same elements.
-fn nearest_coordinates(
-    from: &[usize],
-    to: &[usize],
-    sources: impl Fn(usize) -> Vec<usize>,
-) -> Result<ResizeCoordinates, String> {
-    use ResizeCoordinates::{AlignCorners, Asymmetric, HalfPixel};
-    let same = |coordinates: &ResizeCoordinates| {
-        (0..from.len()).all(|axis| {
-            let taps = resize_taps(ResizeKind::Nearest, *coordinates, from[axis], to[axis]);
-            taps.into_iter().map(|tap| tap.0).eq(sources(axis))
-        })
-    };
-    [Asymmetric, HalfPixel, AlignCorners]
-        .into_iter()
-        .find(same)
-        .ok_or_else(|| "a rounding of coordinates that edgeprune does not have".into())
 }

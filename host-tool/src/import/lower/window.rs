@@ -4,7 +4,7 @@ use super::Lowering;
 use super::layout::Lowered;
 use crate::graph::{Op, UnaryKind, Window};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::cnn::{MaxPool, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 
 /// Where a window slides.
 pub(super) struct Spatial {
@@ -29,6 +29,9 @@ impl Lowering<'_> {
         let padding = spec.computed_padding(shape.hw_dims());
         if hw.len() > 2 {
             return Err("a window over more than two dimensions".into());
+        }
+        if spec.kernel_shape.contains(&0) {
+            return Err("a kernel with a dimension of 0".into());
         }
         if shape.n_axis().is_some_and(|axis| dims[axis] != 1) {
             return Err("a batch other than 1: export the network with batch 1".into());
@@ -102,8 +105,18 @@ impl Lowering<'_> {
     }
 
     pub(super) fn sum_pool(&mut self, node: &TypedNode, op: &SumPool) -> Result<Lowered, String> {
-        let value = self.input(node, 0)?;
-        let spatial = self.spatial(&op.pool_spec, &value)?;
+        let mut value = self.input(node, 0)?;
+        let mut spatial = self.spatial(&op.pool_spec, &value)?;
+        let mut include = op.count_include_pad || !op.normalize;
+        let overhang = spatial.overhang(&op.pool_spec.padding);
+        if let (true, true, Some(pads)) = (op.count_include_pad, op.normalize, overhang) {
+            // What a window has beyond the padding does not count: once the padding is a part of
+            // the tensor, only that is left out.
+            value = self.padded(node, &value, &spatial.pads(&pads, value.axes.len()), 0.0)?;
+            spatial.window.pad = [0, 0];
+            (0..2).for_each(|i| spatial.size[i] += pads[i].0 + pads[i].1);
+            include = false;
+        }
         let kernel = spatial.window.kernel.map(usize::from);
         let whole = spatial.out == [1, 1] && kernel == spatial.size && spatial.window.pad == [0, 0];
         let pool = if whole {
@@ -111,7 +124,7 @@ impl Lowering<'_> {
         } else {
             Op::AveragePool2d {
                 window: spatial.window,
-                count_include_pad: op.count_include_pad || !op.normalize,
+                count_include_pad: include,
             }
         };
         let pooled = self.windowed(node, &spatial, &value, pool, op.pool_spec.output_channels);
@@ -127,6 +140,55 @@ impl Lowering<'_> {
     }
 }
 
+impl Spatial {
+    /// The explicit padding of height and width (before, after), if a window reaches beyond it.
+    fn overhang(&self, padding: &PaddingSpec) -> Option<[(usize, usize); 2]> {
+        let PaddingSpec::ExplicitOnnxPool(before, after, true) = padding else {
+            return None;
+        };
+        let mut pads = [(0, 0); 2];
+        let explicit = before.iter().copied().zip(after.iter().copied());
+        for (pad, explicit) in pads.iter_mut().rev().zip(explicit.rev()) {
+            *pad = explicit;
+        }
+        let Window {
+            kernel,
+            stride,
+            dilation,
+            ..
+        } = self.window;
+        let beyond = |i: usize| {
+            let reach = (self.out[i].max(1) - 1) * usize::from(stride[i])
+                + (usize::from(kernel[i]) - 1) * usize::from(dilation[i])
+                + 1;
+            reach > self.size[i] + pads[i].0 + pads[i].1
+        };
+        (beyond(0) || beyond(1)).then_some(pads)
+    }
+
+    /// Padding of height and width as padding of tract's axes.
+    fn pads(&self, pads: &[(usize, usize); 2], rank: usize) -> Vec<(usize, usize)> {
+        let mut out = vec![(0, 0); rank];
+        for (axis, &pad) in self.axes.iter().zip(pads) {
+            if let Some(axis) = *axis {
+                out[axis] = pad;
+            }
+        }
+        out
+    }
+}
+
+/// # Errors
+/// If a size, stride, dilation or padding of a window does not fit a package.
 fn narrow(value: usize) -> Result<u16, String> {
-    u16::try_from(value).map_err(|_| format!("a window of {value} elements"))
+    // tract keeps negative padding in two's complement.
+    if value > isize::MAX as usize {
+        return Err("negative padding of a window: cut with a Slice before it".into());
+    }
+    u16::try_from(value).map_err(|_| {
+        format!(
+            "a window with {value} elements, strides or padding (at most {})",
+            u16::MAX
+        )
+    })
 }

@@ -2,7 +2,7 @@
 //! neighbouring linear operator.
 
 use super::{absorb_consumer, absorb_producer, find_pair};
-use crate::graph::{Activation, Graph, Linear, Node, Op, POINT, UnaryKind, Window};
+use crate::graph::{Activation, Graph, Op, POINT, UnaryKind, Window};
 
 /// `a x + b` for all channels alike or for each.
 enum Affine {
@@ -47,47 +47,63 @@ impl Affine {
 
 /// Two uniform maps in a row become one.
 pub(super) fn merge(graph: &mut Graph) -> bool {
-    let uniform = |op: &Op| match Affine::of(op) {
-        Some(Affine::Uniform(a, b)) => Some((a, b)),
-        _ => None,
-    };
     let pair = find_pair(graph, |first, second| {
-        uniform(&first.op).is_some() && uniform(&second.op).is_some()
+        merged(&first.op, &second.op).is_some()
     });
     let Some((first, second)) = pair else {
         return false;
     };
-    let maps = [first, second].map(|index| uniform(&graph.nodes[index].op));
-    if let [Some((a, b)), Some((c, d))] = maps {
-        let kind = UnaryKind::Affine {
-            a: a * c,
-            b: b * c + d,
-        };
-        graph.nodes[second].op = Op::Unary { kind };
+    if let Some(op) = merged(&graph.nodes[first].op, &graph.nodes[second].op) {
+        graph.nodes[second].op = op;
     }
     absorb_producer(graph, first, second);
     true
 }
 
+/// Two uniform maps as one, if it is finite.
+fn merged(first: &Op, second: &Op) -> Option<Op> {
+    let uniform = |op: &Op| match Affine::of(op) {
+        Some(Affine::Uniform(a, b)) => Some((a, b)),
+        _ => None,
+    };
+    let ((a, b), (c, d)) = (uniform(first)?, uniform(second)?);
+    let (a, b) = (a * c, b * c + d);
+    let kind = UnaryKind::Affine { a, b };
+    (a.is_finite() && b.is_finite()).then_some(Op::Unary { kind })
+}
+
 /// A map after a linear operator scales its weights.
 pub(super) fn fold_into_producer(graph: &mut Graph) -> bool {
     let pair = find_pair(graph, |first, second| {
-        let passes = |linear: &Linear| {
-            Affine::of(&second.op).is_some_and(|map| map.passes(linear.activation))
-        };
-        first.op.linear().is_some_and(passes)
+        scaled_producer(&first.op, &second.op).is_some()
     });
     let Some((first, second)) = pair else {
         return false;
     };
-    if let (Some(map), op) = (
-        Affine::of(&graph.nodes[second].op),
-        &mut graph.nodes[first].op,
-    ) {
-        scale_outputs(op, &map);
+    if let Some(op) = scaled_producer(&graph.nodes[first].op, &graph.nodes[second].op) {
+        graph.nodes[first].op = op;
     }
     absorb_consumer(graph, first, second);
     true
+}
+
+/// A linear operator followed by a map as one, if its constants stay finite.
+fn scaled_producer(first: &Op, second: &Op) -> Option<Op> {
+    let map = Affine::of(second)?;
+    let linear = first.linear()?;
+    if !map.passes(linear.activation) {
+        return None;
+    }
+    let mut op = first.clone();
+    scale_outputs(&mut op, &map);
+    has_finite_constants(&op).then_some(op)
+}
+
+fn has_finite_constants(op: &Op) -> bool {
+    op.linear().is_none_or(|linear| {
+        let mut constants = linear.weights.iter().chain(&linear.bias);
+        constants.all(|value| value.is_finite())
+    })
 }
 
 fn scale_outputs(op: &mut Op, map: &Affine) {
@@ -142,16 +158,23 @@ pub(super) fn fold_into_consumer(graph: &mut Graph) -> bool {
             Op::FullyConnected { .. } => true,
             _ => return false,
         };
-        keeps_zero || inside
+        (keeps_zero || inside) && has_finite_constants(&scaled_consumer(&map, &second.op))
     });
     let Some((first, second)) = pair else {
         return false;
     };
     if let Some(map) = Affine::of(&graph.nodes[first].op) {
-        scale_inputs(&mut graph.nodes[second], &map);
+        graph.nodes[second].op = scaled_consumer(&map, &graph.nodes[second].op);
     }
     absorb_producer(graph, first, second);
     true
+}
+
+/// A linear operator after a map, as one.
+fn scaled_consumer(map: &Affine, second: &Op) -> Op {
+    let mut op = second.clone();
+    scale_inputs(&mut op, map);
+    op
 }
 
 fn reads_no_padding(window: Window, input: [usize; 4], output: [usize; 4]) -> bool {
@@ -162,9 +185,9 @@ fn reads_no_padding(window: Window, input: [usize; 4], output: [usize; 4]) -> bo
     })
 }
 
-fn scale_inputs(node: &mut Node, map: &Affine) {
-    let channels = node.op.weight_channels();
-    let (Some(channels), Some(linear)) = (channels, node.op.linear_mut()) else {
+fn scale_inputs(op: &mut Op, map: &Affine) {
+    let channels = op.weight_channels();
+    let (Some(channels), Some(linear)) = (channels, op.linear_mut()) else {
         return;
     };
     let mut terms: Vec<f64> = linear.bias.iter().map(|&bias| f64::from(bias)).collect();

@@ -30,8 +30,9 @@ const RULES: [Rule; 14] = [
     group::split,
 ];
 
-/// Applies all rules until none applies, then renumbers the tensors.
-pub(super) fn simplify(graph: &mut Graph) {
+/// Applies all rules until none applies, then renumbers the tensors. Gives the new number of each
+/// tensor that is left: no rule changes the values of a tensor.
+pub(super) fn simplify(graph: &mut Graph) -> Vec<Option<TensorId>> {
     loop {
         let mut changed = false;
         for rule in RULES {
@@ -43,7 +44,7 @@ pub(super) fn simplify(graph: &mut Graph) {
             break;
         }
     }
-    plumbing::renumber(graph);
+    plumbing::renumber(graph)
 }
 
 /// Who computes and how many read each tensor.

@@ -1,7 +1,7 @@
 //! Nodes that do nothing or that nothing reads, and the numbering of tensors.
 
 use super::Links;
-use crate::graph::{Graph, Op, TensorId, UnaryKind};
+use crate::graph::{Graph, Op, ResizeCoordinates, TensorId, UnaryKind};
 
 /// Removes a node whose output nothing reads.
 pub(super) fn drop_unused(graph: &mut Graph) -> bool {
@@ -28,7 +28,8 @@ pub(super) fn drop_identity(graph: &mut Graph) -> bool {
 fn is_identity(op: &Op) -> bool {
     match op {
         Op::Reshape | Op::Pad { .. } | Op::Slice { .. } => true,
-        Op::Concat { .. } | Op::Resize { .. } => true,
+        Op::Concat { .. } => true,
+        Op::Resize { coordinates, .. } => !matches!(coordinates, ResizeCoordinates::Lines { .. }),
         Op::Transpose { perm } => *perm == [0, 1, 2, 3],
         Op::Unary {
             kind: UnaryKind::Affine { a, b },
@@ -70,7 +71,7 @@ pub(super) fn merge_movements(graph: &mut Graph) -> bool {
             },
             _ => return None,
         };
-        Some((index, op, previous.inputs[0]))
+        fits_package(&op).then_some((index, op, previous.inputs[0]))
     });
     let Some((index, op, input)) = found else {
         return false;
@@ -78,6 +79,16 @@ pub(super) fn merge_movements(graph: &mut Graph) -> bool {
     graph.nodes[index].op = op;
     graph.nodes[index].inputs[0] = input;
     true
+}
+
+/// Whether the numbers of a merged operator fit those of a package.
+fn fits_package(op: &Op) -> bool {
+    let short = |numbers: &[usize; 3]| numbers.iter().all(|&n| u16::try_from(n).is_ok());
+    match op {
+        Op::Pad { before, .. } => short(before),
+        Op::Slice { step, .. } => short(step),
+        _ => true,
+    }
 }
 
 /// A convolution of one element that reads every n-th position strides over the others.
@@ -125,8 +136,9 @@ pub(super) fn redirect(graph: &mut Graph, from: TensorId, to: TensorId) {
     }
 }
 
-/// Leaves out tensors that are gone; the others are numbered in order of execution.
-pub(super) fn renumber(graph: &mut Graph) {
+/// Leaves out tensors that are gone; the others are numbered in order of execution. Gives the new
+/// numbers.
+pub(super) fn renumber(graph: &mut Graph) -> Vec<Option<TensorId>> {
     let inputs = graph.inputs.iter().map(|port| port.tensor);
     let order: Vec<TensorId> = inputs
         .chain(graph.nodes.iter().map(|node| node.output))
@@ -147,4 +159,9 @@ pub(super) fn renumber(graph: &mut Graph) {
     }
     let ports = graph.inputs.iter_mut().chain(&mut graph.outputs);
     ports.for_each(|port| port.tensor = number[port.tensor]);
+    let mut places = vec![None; number.len()];
+    order
+        .iter()
+        .for_each(|&old| places[old] = Some(number[old]));
+    places
 }

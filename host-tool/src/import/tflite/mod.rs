@@ -6,7 +6,7 @@
 
 mod adapt;
 mod file;
-mod interpret;
+pub(super) mod interpret;
 mod options;
 mod refuse;
 mod write;
