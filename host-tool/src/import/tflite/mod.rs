@@ -11,8 +11,6 @@ mod options;
 mod refuse;
 mod write;
 
-pub(super) use interpret::{Interpreter, Origin, Traced};
-
 use file::Network;
 use tract_tflite::tflite::BuiltinOperator;
 

@@ -1,7 +1,8 @@
+use super::interpret::{Interpreter, Origin, Traced};
 use super::options::{Masks, Options};
 use super::testing::{File, dense, window};
 use super::*;
-use crate::error::Error;
+use crate::Error;
 use crate::graph::{Activation, Graph, Op, UnaryKind};
 use crate::import::{load, verify};
 use tract_tflite::tflite::{ActivationFunctionType, TensorType};
