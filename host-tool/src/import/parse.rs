@@ -115,7 +115,9 @@ fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
             .model_for_read(&mut rewritten.bytes.as_slice())
             .map_err(|error| describe(&error))?;
         for (outlet, name) in model.outputs.clone().into_iter().zip(rewritten.outputs) {
-            model.set_outlet_label(outlet, name);
+            model
+                .set_outlet_label(outlet, name)
+                .map_err(|error| describe(&error))?;
         }
         Ok(model)
     })

@@ -282,9 +282,13 @@ impl Reference {
             }),
             Source::Parsed {
                 network: AsParsed::Tflite(interpreter),
-                ..
+                normalized,
             } => guard(&self.path, || {
-                interpreter.run(&self.in_source_order(inputs))
+                let mut traced = interpreter.run(&self.in_source_order(inputs))?;
+                for tensor in &mut traced {
+                    tensor.name = last_node(normalized, &tensor.name);
+                }
+                Ok(traced)
             }),
             Source::Optimized { .. } => Ok(Vec::new()),
         }
@@ -325,6 +329,17 @@ impl Reference {
         }
         plan.run(tensors)?.iter().map(elements).collect()
     }
+}
+
+/// The last of the nodes that an operator of a TFLite file became: their names are that of its
+/// output, with what was made of its bias, activation and clamp after a dot.
+fn last_node(model: &TypedModel, output: &str) -> String {
+    let made = |node: &&TypedNode| {
+        let rest = node.name.strip_prefix(output);
+        !node.inputs.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let last = model.nodes().iter().rev().find(made);
+    last.map_or_else(|| output.to_string(), |node| node.name.clone())
 }
 
 fn elements(value: &TValue) -> TractResult<Vec<f32>> {

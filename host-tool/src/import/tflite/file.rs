@@ -35,6 +35,8 @@ pub(super) struct Tensor {
     pub(super) codes: Option<Codes>,
     /// The elements of a constant.
     pub(super) data: Option<Data>,
+    /// Whether the elements are a sparse constant's, which is not read.
+    pub(super) sparse: bool,
 }
 
 /// How the codes of a tensor stand for reals.
@@ -110,14 +112,28 @@ impl Network {
             .iter()
             .map(|operator| read_operator(&model, &operator, tensors.len()))
             .collect::<Result<Vec<_>, _>>()?;
-        let network = Self {
+        let mut network = Self {
             inputs: ids(graph.inputs(), tensors.len())?,
             outputs: ids(graph.outputs(), tensors.len())?,
             tensors,
             operators,
         };
-        network.check_order()?;
+        network.fill_empty_constants();
         Ok(network)
+    }
+
+    /// Constants without elements have no bytes: they are what nothing computes.
+    fn fill_empty_constants(&mut self) {
+        let outputs = self.operators.iter().flat_map(|op| &op.outputs);
+        let computed: HashSet<usize> = outputs.chain(&self.inputs).copied().collect();
+        for (id, tensor) in self.tensors.iter_mut().enumerate() {
+            if tensor.data.is_none() && tensor.dims.contains(&0) && !computed.contains(&id) {
+                tensor.data = Some(match tensor.kind {
+                    TensorType::FLOAT32 => Data::Real(Vec::new()),
+                    _ => Data::Integer(Vec::new()),
+                });
+            }
+        }
     }
 
     /// The name of what an operator computes.
@@ -161,8 +177,11 @@ impl Network {
         (!(0..operands).all(same)).then_some(codes.range)
     }
 
-    /// Every tensor is computed once, before it is read.
-    fn check_order(&self) -> Result<(), String> {
+    /// Checks that every tensor is computed once, before it is read.
+    ///
+    /// # Errors
+    /// Which one is not.
+    pub(super) fn check_order(&self) -> Result<(), String> {
         let constants = (0..self.tensors.len()).filter(|&id| self.tensors[id].data.is_some());
         let mut known: HashSet<usize> = constants.chain(self.inputs.iter().copied()).collect();
         for operator in &self.operators {
@@ -251,11 +270,9 @@ fn read_tensor(
         kind,
         codes,
         data: None,
+        sparse: source.sparsity().is_some(),
     };
-    if let Some(data) = buffer(model, source) {
-        if source.sparsity().is_some() {
-            return Err("a sparse constant: export the network with dense weights".into());
-        }
+    if let Some(data) = buffer(model, source).filter(|_| !tensor.sparse) {
         tensor.data = Some(read_data(
             source,
             &tensor.dims,

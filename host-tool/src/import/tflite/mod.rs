@@ -11,8 +11,6 @@ mod options;
 mod refuse;
 mod write;
 
-pub(super) use interpret::{Interpreter, Origin, Traced};
-
 use file::Network;
 use tract_tflite::tflite::BuiltinOperator;
 
@@ -106,6 +104,7 @@ pub(super) fn rewrite(bytes: &[u8]) -> Result<Rewritten, Refusal> {
     if !refused.is_empty() {
         return Err(Refusal::Unsupported(refused));
     }
+    network.check_order().map_err(Refusal::Damaged)?;
     let outputs = network.outputs.iter();
     let outputs = outputs
         .map(|&id| network.tensors[id].name.clone())

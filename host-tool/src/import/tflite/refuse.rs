@@ -96,6 +96,13 @@ fn refusal(network: &Network, operator: &Operator, known: &HashSet<usize>) -> Op
     if let Some(slot) = (0..operands(operator.kind)).find(|&slot| operator.input(slot).is_none()) {
         return Some(format!("operand {slot} is missing; the file is damaged"));
     }
+    let mut inputs = operator.inputs.iter().flatten();
+    if let Some(&id) = inputs.find(|&&id| network.tensors[id].sparse) {
+        let name = &network.tensors[id].name;
+        return Some(format!(
+            "{name} is sparse: export the network with dense weights"
+        ));
+    }
     if operator.outputs.len() != 1 {
         return Some("it has several outputs".into());
     }

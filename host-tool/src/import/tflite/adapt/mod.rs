@@ -94,6 +94,7 @@ impl Adapter {
             kind,
             codes: None,
             data,
+            sparse: false,
         });
         self.bounds.push(UNBOUNDED);
         self.network.tensors.len() - 1
@@ -206,7 +207,7 @@ impl Adapter {
                 [0.0, f32::INFINITY]
             }
             BuiltinOperator::RELU => [0.0, first[1].max(0.0)],
-            BuiltinOperator::RELU6 => [0.0, first[1].max(0.0).min(6.0)],
+            BuiltinOperator::RELU6 => [0.0, first[1].clamp(0.0, 6.0)],
             BuiltinOperator::PAD => with_zero,
             BuiltinOperator::AVERAGE_POOL_2D
             | BuiltinOperator::BROADCAST_TO
@@ -231,7 +232,7 @@ impl Adapter {
         let activation = operator.options.as_ref().map(Options::activation);
         match activation {
             Some(ActivationFunctionType::RELU) => [low.max(0.0), high.max(0.0)],
-            Some(ActivationFunctionType::RELU6) => [low.max(0.0), high.max(0.0).min(6.0)],
+            Some(ActivationFunctionType::RELU6) => [low.max(0.0), high.clamp(0.0, 6.0)],
             _ => [low, high],
         }
     }

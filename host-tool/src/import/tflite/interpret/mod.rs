@@ -96,6 +96,7 @@ impl Interpreter {
             let (name, kind) = (network.name(unknown), unknown.type_name());
             return Err(format!("{name} ({kind}): edgeprune has no such operator"));
         }
+        network.check_order()?;
         let mut constants = HashMap::new();
         let mut total = 0;
         for (id, tensor) in network.tensors.iter_mut().enumerate() {
@@ -316,8 +317,8 @@ fn activate(data: &mut [f32], activation: ActivationFunctionType) -> Result<(), 
     let function: fn(f32) -> f32 = match activation {
         ActivationFunctionType::NONE => return Ok(()),
         ActivationFunctionType::RELU => |x| x.max(0.0),
-        ActivationFunctionType::RELU6 => |x| x.max(0.0).min(6.0),
-        ActivationFunctionType::RELU_N1_TO_1 => |x| x.max(-1.0).min(1.0),
+        ActivationFunctionType::RELU6 => |x| x.clamp(0.0, 6.0),
+        ActivationFunctionType::RELU_N1_TO_1 => |x| x.clamp(-1.0, 1.0),
         other => {
             let name = other.variant_name().unwrap_or("unknown");
             return Err(format!("its fused activation {name}"));
