@@ -51,13 +51,15 @@ impl Slot {
         bytes
     }
 
-    /// The head and the package at the start of `memory`, and the memory behind them. `None` where no whole package is.
+    /// The head and the package at the start of `memory`, and the memory behind them, as aligned as the start. `None`
+    /// where no whole package is.
     pub fn split(memory: &mut [u8]) -> Option<(Self, &mut [u8], &mut [u8])> {
         let (head, rest) = memory.split_first_chunk_mut::<{ Self::BYTES }>()?;
         let slot = Self::parse(head)?;
         let bytes = usize::try_from(slot.package_bytes).ok()?;
         let (package, rest) = rest.split_at_mut_checked(bytes)?;
-        Some((slot, package, rest))
+        let (_, aligned) = rest.split_at_mut_checked(bytes.wrapping_neg() % Self::BYTES)?;
+        Some((slot, package, aligned))
     }
 
     fn parse(head: &[u8; Self::BYTES]) -> Option<Self> {
@@ -91,12 +93,12 @@ mod tests {
 
     #[test]
     fn what_lies_in_a_slot_is_found_again() {
-        let mut memory = [0; Slot::BYTES + 5];
+        let mut memory = [0; 2 * Slot::BYTES + 5];
         memory[..Slot::BYTES].copy_from_slice(&SLOT.to_bytes());
-        memory[Slot::BYTES..].copy_from_slice(&[7, 8, 9, 0, 0]);
+        memory[Slot::BYTES..][..3].copy_from_slice(&[7, 8, 9]);
         let (slot, package, rest) = Slot::split(&mut memory).expect("a slot");
         assert_eq!((slot, &*package), (SLOT, [7, 8, 9].as_slice()));
-        assert_eq!(rest.len(), 2);
+        assert_eq!(rest.len(), 5, "the package is filled up to whole blocks");
     }
 
     #[test]

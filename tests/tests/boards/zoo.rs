@@ -4,7 +4,7 @@ use super::TestResult;
 use crate::command::edgeprune;
 use crate::small::{MATRIX_CORE, cores, need_toolchain};
 use crate::zoo::zoo;
-use edgeprune::bench::{self, BenchOptions, BoardVm, Job};
+use edgeprune::bench::{self, BoardVm};
 use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::import;
 use edgeprune::pack::{Goal, pack, pack_float};
@@ -85,15 +85,8 @@ const ZOO: [Real; 8] = [
 ];
 
 /// Million instructions of one inference.
-fn millions(package: &Path, board: &Board) -> Result<f64, Box<dyn std::error::Error>> {
-    let once = BenchOptions {
-        warm_up: 0,
-        runs: 1,
-        threads: 1,
-        ..bench::EMULATED
-    };
-    let counted = bench::emulated(board, Job::new(package, once))?.instructions_per_inference;
-    Ok(counted.ok_or("nothing was counted")? as f64 / 1e6)
+fn millions(package: &Path, board: &Board) -> Result<f64, edgeprune::Error> {
+    Ok(bench::instructions(board, package)? as f64 / 1e6)
 }
 
 /// Asserts that one inference takes no more instructions than the budget of each core, and than one in floats.
