@@ -91,7 +91,8 @@ pub(super) struct Args {
     #[command(flatten)]
     latency: LatencyArgs,
     /// Fail, and write nothing, where the package is likely useless: an output below 15 dB, or channels or
-    /// decisions that are lost on held-out samples. Without it, that is a warning.
+    /// decisions that are lost on held-out samples, or calibration samples that are seldom meant (blank, of another
+    /// scale). Without it, that is a warning.
     #[arg(long)]
     strict: bool,
     /// Print JSON.
@@ -153,16 +154,22 @@ impl Args {
         let path = self.package();
         let opened = Opened::new(&path, &packed.bytes)?;
         let expected = eval::expected(&opened, graph, samples, &Progress::Terminal)?;
-        if self.strict && !expected.warnings.is_empty() {
-            return Err(Error::Lossy {
-                path,
-                warnings: expected.warnings,
-            });
-        }
+        self.refuse(expected.warnings.clone())?;
         for warning in &expected.warnings {
             note(format!("warning: {warning}"));
         }
         Ok(expected)
+    }
+
+    /// Under `--strict` warnings are an error.
+    fn refuse(&self, warnings: Vec<String>) -> Result<(), Error> {
+        match self.strict && !warnings.is_empty() {
+            true => Err(Error::Lossy {
+                path: self.package(),
+                warnings,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// The file to write.
@@ -260,7 +267,8 @@ impl Args {
             Some(path) => {
                 let samples = Dataset::open(path, None, spec, inputs)?;
                 let samples = samples.spread(self.calib_samples);
-                examine(&samples)?;
+                let doubts = examine(&samples)?;
+                self.refuse(doubts.iter().map(ToString::to_string).collect())?;
                 Ok(samples)
             }
             None => {
