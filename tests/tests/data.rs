@@ -261,7 +261,9 @@ fn an_archive_feeds_every_input_by_name() {
     let mut archive = ZipWriter::new(std::fs::File::create(&path).unwrap());
     for (name, value) in [("b", 2f32), ("a", 1.0)] {
         let array = std::fs::read(folder.npy("x.npy", &[2, 4], &[value; 8])).unwrap();
-        archive.start_file(format!("{name}.npy"), SimpleFileOptions::default()).unwrap();
+        archive
+            .start_file(format!("{name}.npy"), SimpleFileOptions::default())
+            .unwrap();
         archive.write_all(&array).unwrap();
     }
     archive.finish().unwrap();

@@ -22,6 +22,7 @@ use crate::report::record::{Bench, BenchLayer, Identity};
 use device::Device;
 use edgeprune_boards::Board;
 use edgeprune_device::{BenchReport, hexadecimal};
+use edgeprune_runtime::Package;
 use emulator::Emulator;
 use sha2::{Digest, Sha256};
 use ssh::Remote;
@@ -103,6 +104,20 @@ pub fn emulated(board: &Board, job: Job<'_>) -> Result<Bench, Error> {
         layer.instructions = Some(instructions);
     }
     Ok(record)
+}
+
+/// Instructions of one inference on the board's emulated core, without measuring anything else.
+///
+/// # Errors
+/// A package that cannot be read or does not open; no toolchain or emulator, or one that fails.
+pub fn instructions(board: &Board, package: &Path) -> Result<u64, Error> {
+    let bytes = fs::read(package).map_err(Error::io(package))?;
+    let opened = Package::open(&bytes).map_err(|cause| Error::Package {
+        path: package.to_path_buf(),
+        cause: cause.to_string(),
+    })?;
+    let layers = usize::from(opened.manifest().head.counts.nodes);
+    Ok(Emulator::new(board)?.instructions(package, layers)?.all)
 }
 
 /// Measures on boards that ssh reaches, on all at once. Builds the device binaries first, one after the other. The

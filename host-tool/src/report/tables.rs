@@ -8,6 +8,7 @@ use super::record::{Bench, BenchLayer, EvalLayer, Pack};
 use super::run::Run;
 use super::text::{micros, none, per_cent, share_of_source};
 use crate::cli::output::{human_bytes, human_count};
+use crate::quantize::FloatActivation;
 
 /// A table; the first cell of each row is the row's heading.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +114,7 @@ pub(super) fn packages(variants: &[&Variant]) -> Option<Table> {
         "removed channels",
         "arena",
         "expected latency",
+        "expected SQNR",
         "top-1",
         "top-5",
         "agreement",
@@ -132,6 +134,7 @@ fn package(variant: &Variant) -> Vec<Cell> {
         or_none(pack, |pack| pack.removed_channels.to_string()),
         or_none(variant.arena_bytes(), human_bytes),
         or_none(pack.and_then(expected), |text| text),
+        pack.and_then(expected_quality).unwrap_or_else(|| none().into()),
         or_none(eval.and_then(|eval| eval.top1), per_cent),
         or_none(eval.and_then(|eval| eval.top5), per_cent),
         or_none(eval.and_then(|eval| eval.agreement), per_cent),
@@ -148,6 +151,20 @@ fn expected(pack: &Pack) -> Option<String> {
     Some(match prediction.threads {
         1 => format!("{us} on {}", prediction.board),
         threads => format!("{us} on {}, {threads} threads", prediction.board),
+    })
+}
+
+/// The worst output on the samples that `pack` held out, in doubt where it warned.
+fn expected_quality(pack: &Pack) -> Option<Cell> {
+    let expected = pack.expected.as_ref()?;
+    let outputs = expected.outputs.iter().map(|output| output.sqnr_db);
+    let worst = outputs.min_by(f64::total_cmp)?;
+    Some(Cell {
+        text: format!("{worst:.1} dB"),
+        mark: match expected.warnings.is_empty() {
+            true => Mark::Plain,
+            false => Mark::Doubt,
+        },
     })
 }
 
@@ -436,6 +453,16 @@ pub(super) fn losses(variants: &[&Variant], each: usize) -> Option<Table> {
              included.",
         )
         .filled()
+}
+
+/// What stays in single precision because int8 would lose it.
+pub(super) fn kept_float(variant: &Variant) -> Option<Table> {
+    let kept = &variant.pack.as_ref()?.kept_float;
+    let row = |activation: &FloatActivation| {
+        vec![activation.name.clone().into(), activation.reason.clone().into()]
+    };
+    let rows = kept.iter().map(row).collect();
+    Table::new("Activations in f32", &["activation", "why"], rows).filled()
 }
 
 /// The layers of a package.

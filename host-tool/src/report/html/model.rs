@@ -73,6 +73,7 @@ pub(super) fn section(name: &str, variants: &[&Variant], baseline: Option<&Basel
         roofline::card(&model),
         table_card(tables::losses(variants, LOSSES)),
         packages::stored(variants),
+        packages::kept_float(variants),
         table_card(tables::origins(&model.runs)),
     ];
     format!("<section class=\"model\">\n{}</section>\n", parts.concat())

@@ -112,3 +112,11 @@ pub(super) fn stored(variants: &[&Variant]) -> String {
         .filter_map(|variant| Some((variant.label.as_str(), tables::stored(variant)?)));
     folded_tables("How every layer is stored", tables.collect())
 }
+
+/// What int8 would have lost, of every package.
+pub(super) fn kept_float(variants: &[&Variant]) -> String {
+    let tables = variants
+        .iter()
+        .filter_map(|variant| Some((variant.label.as_str(), tables::kept_float(variant)?)));
+    folded_tables("What stays in single precision, and why", tables.collect())
+}
