@@ -3,7 +3,8 @@
 mod network;
 
 use edgeprune_format::manifest::{
-    Activation, BinaryKind, DType, Op, Quantization, ResizeCoordinates, ResizeKind, ResizeLine, Window,
+    Activation, BinaryKind, DType, Op, Quantization, ResizeCoordinates, ResizeKind, ResizeLine,
+    Window,
 };
 use edgeprune_format::{FormatError, HASH_LEN, HEADER_LEN};
 use edgeprune_runtime::{

@@ -31,7 +31,9 @@ impl fmt::Display for EncodeError {
         match self {
             Self::TooMany { what } => write!(f, "more than 65535 {what}"),
             Self::TooLong => f.write_str("a package body is limited to 4 GiB"),
-            Self::TooLarge => f.write_str("a dimension, a count or a rank is larger than its field"),
+            Self::TooLarge => {
+                f.write_str("a dimension, a count or a rank is larger than its field")
+            }
             Self::Record => f.write_str("a manifest record cannot be serialized"),
         }
     }

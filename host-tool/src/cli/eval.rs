@@ -2,11 +2,11 @@
 
 use super::data::{DATA_HELP, DataArgs, load_model, read};
 use super::output::{self, table};
+use crate::Error;
 use crate::eval::{Opened, evaluate};
 use crate::progress::Progress;
 use crate::report::describe::Description;
 use crate::report::record::Eval;
-use crate::Error;
 use std::path::PathBuf;
 
 /// Score a package on data, by the device runtime itself.

@@ -6,6 +6,7 @@ use super::data::{DATA_HELP, EvalArgs, load_model, spec_of_model};
 use super::latency::LatencyArgs;
 use super::output::{self, human_bytes, note, table};
 use super::size;
+use crate::Error;
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::{Graph, Port};
 use crate::pack::{Goal, Packed, pack, pack_float};
@@ -14,7 +15,6 @@ use crate::prune::{Criterion, Pattern, Pruning, Schedule, Scope};
 use crate::report::describe::Description;
 use crate::report::record::{Loss, Pack, PackLayer};
 use crate::tradeoff::{MaxDrop, Samples, pack_within};
-use crate::Error;
 use edgeprune_runtime::KernelLayout;
 use std::path::{Path, PathBuf};
 

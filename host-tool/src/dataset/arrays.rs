@@ -69,6 +69,12 @@ impl Arrays {
         self.samples
     }
 
+    /// Whether an input's samples are pixels, which the input specification prepares.
+    pub(super) fn is_pixels(&self, input: usize) -> bool {
+        let column = self.columns.get(input);
+        column.is_some_and(|column| column.order.is_none())
+    }
+
     pub(super) fn sample(
         &self,
         index: usize,
@@ -100,10 +106,45 @@ impl Column {
             }
             (order, _) => {
                 let values = self.array.values(path, index * count, count)?;
+                self.check_finite(&values)
+                    .map_err(|cause| Error::data(path, format!("sample {index}: {cause}")))?;
                 Ok(form.arrange(values, order.unwrap_or(Order::Source)))
             }
         }
     }
+}
+
+impl Column {
+    /// Names the first of a sample's elements that is not a number or not finite.
+    fn check_finite(&self, values: &[f32]) -> Result<(), String> {
+        let Some(at) = values.iter().position(|value| !value.is_finite()) else {
+            return Ok(());
+        };
+        let bad = values.iter().filter(|value| !value.is_finite()).count();
+        Err(format!(
+            "element {:?} is {}, and {} of {} elements are not finite: \
+             repair the array or leave the sample out",
+            place(&self.shape, at),
+            values[at],
+            bad,
+            values.len()
+        ))
+    }
+}
+
+/// Indices of an element by its place in row-major order.
+fn place(shape: &[usize], mut at: usize) -> Vec<usize> {
+    let mut indices: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|&dim| {
+            let index = at % dim.max(1);
+            at /= dim.max(1);
+            index
+        })
+        .collect();
+    indices.reverse();
+    indices
 }
 
 /// How pixels lie in a sample.
@@ -170,7 +211,8 @@ fn names(forms: &[InputForm]) -> String {
 /// the only input, whatever its name.
 fn open_archive(path: &Path, forms: &[InputForm]) -> Result<(Vec<Array>, Option<Array>), Error> {
     let file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-    let mut archive = ZipArchive::new(file).map_err(|cause| Error::data(path, cause.to_string()))?;
+    let mut archive =
+        ZipArchive::new(file).map_err(|cause| Error::data(path, cause.to_string()))?;
     let arrays = archive
         .file_names()
         .filter_map(|name| Some(name.ok()?.strip_suffix(".npy")?.to_owned()));
@@ -501,6 +543,13 @@ mod tests {
     fn big_endian_files_are_read() {
         let value = element(TypeChar::Int, 4, true).value(&(-70_000i32).to_be_bytes());
         assert_eq!(value, -70_000.0);
+    }
+
+    #[test]
+    fn an_element_is_placed_by_its_indices() {
+        assert_eq!(place(&[3, 4, 5], 0), [0, 0, 0]);
+        assert_eq!(place(&[3, 4, 5], 3 + 5 * 2 + 20), [1, 2, 3]);
+        assert!(place(&[], 0).is_empty());
     }
 
     #[test]

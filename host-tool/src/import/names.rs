@@ -29,7 +29,8 @@ const NOISE: [&str; 15] = [
 /// direction of a terminal: such characters are spelled out, as `\u{1b}`.
 pub(super) fn printable(text: &str) -> String {
     let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let spelled = |c: char| match hidden(c) {
         true => c.escape_unicode().to_string(),

@@ -54,32 +54,30 @@ fn rule(
     model: &TypedModel,
     node: &TypedNode,
 ) -> TractResult<Option<TypedModelPatch>> {
-    let op = node.op.as_ref();
+    let op: &dyn TypedOp = node.op.as_ref();
     if let Some(op) = op.downcast_ref::<ops::element_wise::ElementWiseOp>() {
         return op.0.declutter(model, node);
     }
     if op.is::<ops::binary::TypedBinOp>() && overflows(model, node) {
         return Ok(None);
     }
-    match stays_in_place(op) {
-        true => op.declutter_with_session(session, model, node),
-        false => Ok(None),
+    match moves(op) {
+        true => Ok(None),
+        false => op.declutter_with_session(session, model, node),
     }
 }
 
-/// Operators whose own rules move nothing.
-fn stays_in_place(op: &dyn TypedOp) -> bool {
-    op.is::<ops::binary::TypedBinOp>()
-        || op.is::<ops::nn::Reduce>()
-        || op.is::<ops::cast::Cast>()
-        || op.is::<ops::identity::Identity>()
-        || op.is::<ops::logic::Iff>()
-        || op.is::<ops::array::StridedSlice>()
-        || op.is::<ops::array::Gather>()
-        || op.is::<ops::array::MultiBroadcastTo>()
-        || op.is::<ops::array::TypedConcat>()
-        || op.is::<ops::array::Tile>()
-        || op.is::<ops::array::Range>()
+/// Operators whose rules move them, or others, over their neighbours, or forget a part of their
+/// meaning (a pool's `ceil_mode`, a resize's scales). The lowering reads them as they are.
+fn moves(op: &dyn TypedOp) -> bool {
+    op.is::<ops::Downsample>()
+        || op.is::<ops::cnn::Conv>()
+        || op.is::<ops::cnn::MaxPool>()
+        || op.is::<ops::cnn::SumPool>()
+        || op.is::<ops::einsum::EinSum>()
+        || op.is::<ops::nn::resize::Resize>()
+        || op.is::<tract_onnx_opl::resize::Resize>()
+        || op.is::<ops::scan::Scan>()
 }
 
 /// Whether a constant of an arithmetic operator is so small or so large that its reciprocal, or
@@ -87,7 +85,10 @@ fn stays_in_place(op: &dyn TypedOp) -> bool {
 fn overflows(model: &TypedModel, node: &TypedNode) -> bool {
     let extreme = |value: &f32| *value != 0.0 && !(1e-18..1e18).contains(&value.abs());
     node.inputs.iter().any(|&input| {
-        let constant = model.outlet_fact(input).ok().and_then(|fact| fact.konst.clone());
+        let constant = model
+            .outlet_fact(input)
+            .ok()
+            .and_then(|fact| fact.konst.clone());
         constant.is_some_and(|tensor| {
             let view = tensor.to_plain_array_view::<f32>();
             view.is_ok_and(|view| view.iter().any(extreme))

@@ -4,8 +4,9 @@
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::math::{div, mul};
+use tract_onnx::tract_core::ops::math::{abs, div, mul, sqrt, square};
 use tract_onnx::tract_core::ops::nn::resize::{CoordTransformer, Interpolator};
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::activations::{Elu, broadcast_scalar};
 use tract_onnx_opl::resize::{AspectRatio, CoordTransform, Nearest, Resize};
@@ -19,6 +20,7 @@ const RESIZE_WITH_COORDINATES: i64 = 11;
 /// Puts our parsers in place of tract's.
 pub(super) fn register(register: &mut OnnxOpRegister, opset: i64) {
     register.insert("Celu", celu);
+    register.insert("GlobalLpPool", global_lp_pool);
     register.insert("Upsample", upsample);
     if opset < RESIZE_WITH_COORDINATES {
         register.insert("Resize", upsample);
@@ -52,19 +54,43 @@ pub(super) fn custom(proto: &ModelProto) -> Vec<String> {
         .collect()
 }
 
-/// Drops attributes that ONNX tells readers to ignore and that tract reads.
+/// Takes away what ONNX tells readers to ignore and tract reads.
 pub(super) fn normalize(proto: &mut ModelProto) {
     let nodes = proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
-    nodes.for_each(drop_explicit_pads);
+    for node in nodes {
+        drop_explicit_pads(node);
+        drop_fill(node);
+    }
 }
 
-/// Explicit pads count only where `auto_pad` is `NOTSET`.
+fn text<'a>(node: &'a NodeProto, name: &str) -> &'a [u8] {
+    let attribute = node
+        .attribute
+        .iter()
+        .find(|attribute| attribute.name == name);
+    attribute.map_or(&[], |attribute| &attribute.s)
+}
+
+/// Explicit pads count only where `auto_pad` is `NOTSET`. `VALID` is no padding at all, and keeps
+/// `ceil_mode`.
 fn drop_explicit_pads(node: &mut NodeProto) {
-    let automatic = |attribute: &AttributeProto| {
-        attribute.name == "auto_pad" && !matches!(attribute.s.as_slice(), b"" | b"NOTSET")
+    let dropped: &[&str] = match text(node, "auto_pad") {
+        b"" | b"NOTSET" => &[],
+        b"VALID" => &["auto_pad", "pads"],
+        _ => &["pads"],
     };
-    if node.attribute.iter().any(automatic) {
-        node.attribute.retain(|attribute| attribute.name != "pads");
+    node.attribute
+        .retain(|attribute| !dropped.contains(&attribute.name.as_str()));
+}
+
+/// A padding that mirrors or repeats has no use for the value of a constant one.
+fn drop_fill(node: &mut NodeProto) {
+    let constant = matches!(text(node, "mode"), b"" | b"constant");
+    if node.op_type == "Pad"
+        && !constant
+        && let Some(fill) = node.input.get_mut(2)
+    {
+        fill.clear();
     }
 }
 
@@ -72,7 +98,10 @@ type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 fn celu(_: &ParsingContext<'_>, node: &NodeProto) -> Built {
     let alpha = node.get_attr_opt("alpha")?.unwrap_or(1.0);
-    ensure!(alpha > 0.0, "Celu with alpha {alpha}, which is not positive");
+    ensure!(
+        alpha > 0.0,
+        "Celu with alpha {alpha}, which is not positive"
+    );
     Ok((expand(Celu(alpha)), vec![]))
 }
 
@@ -108,6 +137,63 @@ impl Expansion for Celu {
         let scaled = model.wire_node(format!("{name}.scaled"), div(), &[inputs[0], alpha])?;
         let bent = Elu(1.0).wire(&format!("{name}.elu"), model, &scaled)?;
         model.wire_node(name, mul(), &[bent[0], alpha])
+    }
+}
+
+fn global_lp_pool(_: &ParsingContext<'_>, node: &NodeProto) -> Built {
+    match node.get_attr_opt::<i64>("p")?.unwrap_or(2) {
+        1 => Ok((expand(GlobalLpPool { squares: false }), vec![])),
+        2 => Ok((expand(GlobalLpPool { squares: true }), vec![])),
+        p => bail!("GlobalLpPool of order {p}"),
+    }
+}
+
+/// The sum of magnitudes over all positions, or the root of the sum of squares.
+#[derive(Clone, Debug)]
+struct GlobalLpPool {
+    squares: bool,
+}
+
+impl Expansion for GlobalLpPool {
+    fn name(&self) -> StaticName {
+        "GlobalLpPool".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_input_arity(inputs, 1)?;
+        check_output_arity(outputs, 1)?;
+        s.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
+        s.equals(&inputs[0].rank, &outputs[0].rank)?;
+        s.given(&inputs[0].shape, move |s, shape| {
+            for (axis, dim) in shape.into_iter().enumerate() {
+                let dim = if axis < 2 { dim } else { 1.into() };
+                s.equals(&outputs[0].shape[axis], dim)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn wire(
+        &self,
+        name: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let positions: TVec<usize> = (2..model.outlet_fact(inputs[0])?.rank()).collect();
+        let sum = Reduce::new(positions, Reducer::Sum);
+        if self.squares {
+            let squares = model.wire_node(format!("{name}.squares"), square(), inputs)?;
+            let sum = model.wire_node(format!("{name}.sum"), sum, &squares)?;
+            model.wire_node(name, sqrt(), &sum)
+        } else {
+            let magnitudes = model.wire_node(format!("{name}.magnitudes"), abs(), inputs)?;
+            model.wire_node(name, sum, &magnitudes)
+        }
     }
 }
 
@@ -156,7 +242,11 @@ impl Upsample {
             axes: None,
             coord_transformer: CoordTransform::Plain(CoordTransformer::Asymmetric),
             interpolator: self.interpolator.clone(),
-            nearest: if reduces { Nearest::Ceil } else { Nearest::Floor },
+            nearest: if reduces {
+                Nearest::Ceil
+            } else {
+                Nearest::Floor
+            },
             antialias: false,
             cubic_coeff_a_bits: (-0.75f32).to_bits(),
             exclude_outside: false,
@@ -168,9 +258,19 @@ impl Upsample {
         })
     }
 
-    fn output_shape(&self, input: &[TDim], scales: &Tensor) -> TractResult<TVec<TDim>> {
+    fn output_rules<'r>(
+        &self,
+        s: &mut Solver<'r>,
+        output: &'r TensorProxy,
+        input: &[TDim],
+        scales: &Tensor,
+    ) -> InferenceResult {
         let resize = self.resize(scales)?;
-        resize.compute_output_shape(input, Some(scales), None)
+        let shape = resize.compute_output_shape(input, Some(scales), None)?;
+        for (axis, dim) in shape.into_iter().enumerate() {
+            s.equals(&output.shape[axis], dim)?;
+        }
+        Ok(())
     }
 }
 
@@ -188,18 +288,15 @@ impl Expansion for Upsample {
         check_output_arity(outputs, 1)?;
         s.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
         s.equals(&inputs[0].rank, &outputs[0].rank)?;
+        let output = &outputs[0];
         match &self.attribute {
             Some(scales) => s.given(&inputs[0].shape, move |s, shape| {
-                let shape = self.output_shape(&shape, &tensor1(scales))?;
-                s.equals(&outputs[0].shape, shape)
+                self.output_rules(s, output, &shape, &tensor1(scales))
             }),
             None => s.given_2(
                 &inputs[0].shape,
                 &inputs[1].value,
-                move |s, shape, scales| {
-                    let shape = self.output_shape(&shape, &scales)?;
-                    s.equals(&outputs[0].shape, shape)
-                },
+                move |s, shape, scales| self.output_rules(s, output, &shape, &scales),
             ),
         }
     }

@@ -192,7 +192,9 @@ fn to_nhwc(port: &graph::Port, data: &[f32]) -> Vec<f32> {
     let (Layout::Nchw, &[_, c, h, w]) = (port.layout, port.source_shape.as_slice()) else {
         return data.to_vec();
     };
-    (0..h * w * c).map(|i| data[i % c * h * w + i / c]).collect()
+    (0..h * w * c)
+        .map(|i| data[i % c * h * w + i / c])
+        .collect()
 }
 
 /// From the order of the graph to that of the source, where they differ.
@@ -200,7 +202,9 @@ fn to_source(port: &graph::Port, data: &[f32]) -> Vec<f32> {
     let (Layout::Nchw, &[_, c, h, w]) = (port.layout, port.source_shape.as_slice()) else {
         return data.to_vec();
     };
-    (0..c * h * w).map(|i| data[i % (h * w) * c + i / (h * w)]).collect()
+    (0..c * h * w)
+        .map(|i| data[i % (h * w) * c + i / (h * w)])
+        .collect()
 }
 
 fn info(name: &str, shape: &[i64]) -> ValueInfoProto {

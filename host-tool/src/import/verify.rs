@@ -192,17 +192,24 @@ impl Reference {
     /// # Errors
     /// If an input does not have the size of its port, or tract fails.
     pub fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, Error> {
-        let results = match (self.run_source(inputs), &self.source) {
-            (Err(error), Source::Parsed { normalized, .. }) => {
-                self.source = Source::optimized(&self.path, normalized.clone(), &error)?;
+        let results = match self.run_source(inputs) {
+            Ok(results) => results,
+            Err(error) => {
+                self.fall_back(error)?;
                 self.run_source(inputs)?
             }
-            (results, _) => results?,
         };
         let ports = self.outputs.iter().zip(results);
-        Ok(ports
-            .map(|(port, data)| from_source(port, &data))
-            .collect())
+        Ok(ports.map(|(port, data)| from_source(port, &data)).collect())
+    }
+
+    /// After an error of the network as parsed.
+    fn fall_back(&mut self, error: Error) -> Result<(), Error> {
+        let Source::Parsed { normalized, .. } = &self.source else {
+            return Err(error);
+        };
+        self.source = Source::optimized(&self.path, normalized.clone(), &error)?;
+        Ok(())
     }
 
     fn run_source(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, Error> {
@@ -248,7 +255,10 @@ impl Reference {
         };
         let order: Vec<usize> = model.eval_order()?.into_iter().filter(computed).collect();
         let outlets: Vec<OutletId> = order.iter().map(|&id| id.into()).collect();
-        let names: Vec<String> = order.iter().map(|&id| model.node(id).name.clone()).collect();
+        let names: Vec<String> = order
+            .iter()
+            .map(|&id| model.node(id).name.clone())
+            .collect();
         model.select_output_outlets(&outlets)?;
         let values = self.run_plan(&model.into_runnable()?, inputs)?;
         let traced = names.into_iter().zip(values);
@@ -268,13 +278,13 @@ impl Reference {
             let ordered = to_source(port, data);
             tensors.push(Tensor::from_shape(&port.source_shape, &ordered)?.into_tvalue());
         }
-        let results = plan.run(tensors)?;
-        let plain = |result: &TValue| {
-            let view = result.to_plain_array_view::<f32>()?;
-            Ok(view.iter().copied().collect())
-        };
-        results.iter().map(plain).collect()
+        plan.run(tensors)?.iter().map(elements).collect()
     }
+}
+
+fn elements(value: &TValue) -> TractResult<Vec<f32>> {
+    let view = value.to_plain_array_view::<f32>()?;
+    Ok(view.iter().copied().collect())
 }
 
 impl Source {
@@ -431,5 +441,8 @@ fn first_difference(
         let error = OutputError::new(&traced.name, &traced.values, &actual);
         actual.len() == traced.values.len() && error.relative() > Verification::LIMIT
     };
-    traced.iter().find(differs).map(|traced| traced.name.clone())
+    traced
+        .iter()
+        .find(differs)
+        .map(|traced| traced.name.clone())
 }

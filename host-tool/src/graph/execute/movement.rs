@@ -128,12 +128,7 @@ pub(crate) fn taps(
 }
 
 /// One of [`taps`], exact but for the weight's rounding.
-fn tap_on_line(
-    kind: ResizeKind,
-    line: ResizeLine,
-    size: usize,
-    out: usize,
-) -> (usize, usize, f32) {
+fn tap_on_line(kind: ResizeKind, line: ResizeLine, size: usize, out: usize) -> (usize, usize, f32) {
     let (start, step) = (i128::from(line.start), i128::from(line.step));
     let denominator = i128::from(line.denominator.max(1));
     let numerator = start + out as i128 * step;

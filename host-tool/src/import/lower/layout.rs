@@ -355,7 +355,10 @@ fn shortest(order: &[usize]) -> Vec<Step> {
 fn greedy(order: &[usize]) -> Vec<Step> {
     let n = order.len();
     let mut place = vec![0; n];
-    order.iter().enumerate().for_each(|(to, &block)| place[block] = to);
+    order
+        .iter()
+        .enumerate()
+        .for_each(|(to, &block)| place[block] = to);
     // Neighbours as in the end; the last block counts as one of the end itself.
     let sorted = |state: &[usize]| {
         let inner = state.windows(2).filter(|pair| pair[0] + 1 == pair[1]);
@@ -422,7 +425,9 @@ mod tests {
     fn many_scrambled_atoms_take_at_most_one_transpose_each() {
         for n in 7..24 {
             // A stride without a common divisor visits every atom.
-            let stride = (5..).find(|stride| n % stride != 0 && stride % n != 1).unwrap();
+            let stride = (5..)
+                .find(|stride| n % stride != 0 && stride % n != 1)
+                .unwrap();
             let mut order: Vec<usize> = (0..n).collect();
             order.sort_by_key(|&atom| (atom * stride % n, atom % 3, atom));
             let path = transposes(&order);

@@ -27,10 +27,7 @@ pub(super) type Origins = HashMap<String, Lowered>;
 ///
 /// # Errors
 /// Every node that cannot be lowered: `name (type): why`.
-pub(super) fn lower(
-    model: &TypedModel,
-    format: Format,
-) -> Result<(Graph, Origins), Vec<String>> {
+pub(super) fn lower(model: &TypedModel, format: Format) -> Result<(Graph, Origins), Vec<String>> {
     let mut lowering = Lowering {
         model,
         format,
@@ -123,7 +120,10 @@ struct Lowering<'m> {
 
 impl Lowering<'_> {
     fn finish(self) -> (Graph, Origins) {
-        let first = self.values.into_iter().filter(|(outlet, _)| outlet.slot == 0);
+        let first = self
+            .values
+            .into_iter()
+            .filter(|(outlet, _)| outlet.slot == 0);
         let name = |outlet: OutletId| self.model.node(outlet.node).name.clone();
         let origins = first.map(|(outlet, value)| (name(outlet), value)).collect();
         (self.builder.graph, origins)
@@ -154,7 +154,9 @@ impl Lowering<'_> {
     fn check_size(&self, node: &TypedNode) -> Result<(), String> {
         let dims = self.dims(node.id.into())?;
         match elements(&dims) {
-            Some(0) => Err(format!("an output without elements, of dimensions {dims:?}")),
+            Some(0) => Err(format!(
+                "an output without elements, of dimensions {dims:?}"
+            )),
             Some(1..=MAX_ELEMENTS) => Ok(()),
             _ => Err(format!(
                 "an output of dimensions {dims:?}: the limit is {MAX_ELEMENTS} elements"
@@ -234,7 +236,9 @@ impl Lowering<'_> {
         }
         check_rank(&dims)?;
         if let &[batch @ (0 | 2..), _, _, _] = dims.as_slice() {
-            return Err(format!("a batch of {batch}: export the network with batch 1"));
+            return Err(format!(
+                "a batch of {batch}: export the network with batch 1"
+            ));
         }
         let layout = match dims.as_slice() {
             &[_, first, _, last] if first > 4 && last <= 4 => Layout::Nhwc,

@@ -84,11 +84,17 @@ impl Lowering<'_> {
         let ratio = |axis: usize, size: f32| size / from[axis] as f32;
         let mut scales = vec![1.0; from.len()];
         if let Some(given) = values(op.optional_scales_input) {
-            axes.iter().zip(given).for_each(|(&axis, scale)| scales[axis] = scale);
+            axes.iter()
+                .zip(given)
+                .for_each(|(&axis, scale)| scales[axis] = scale);
             return Ok(scales);
         }
         let sizes = values(op.optional_sizes_input).ok_or("its sizes are not constants")?;
-        let ratios = || axes.iter().zip(&sizes).map(|(&axis, &size)| ratio(axis, size));
+        let ratios = || {
+            axes.iter()
+                .zip(&sizes)
+                .map(|(&axis, &size)| ratio(axis, size))
+        };
         let common = match op.keep_aspect_ratio_policy {
             AspectRatio::Stretch => None,
             AspectRatio::NotLarger => ratios().reduce(f32::min),
@@ -111,7 +117,11 @@ impl Lowering<'_> {
             let constant = self.constant(*node.inputs.get(slot)?)?;
             (constant.data.len() == from.len()).then_some(constant.data)
         });
-        let ratios = || from.iter().zip(&to).map(|(&from, &to)| to as f32 / from as f32);
+        let ratios = || {
+            from.iter()
+                .zip(&to)
+                .map(|(&from, &to)| to as f32 / from as f32)
+        };
         let resampling = Resampling {
             kind: kind(&op.interpolator)?,
             transformer: op.coord_transformer.clone(),
@@ -147,9 +157,9 @@ impl Lowering<'_> {
             width.into_iter().collect(),
             channels,
         ];
-        let input = self
-            .builder
-            .arrange_axes(&value, [&parts[0], &parts[1], &parts[2]], &node.name);
+        let input =
+            self.builder
+                .arrange_axes(&value, [&parts[0], &parts[1], &parts[2]], &node.name);
         let size = |axes: &[usize]| axes.iter().map(|&axis| to[axis]).product::<usize>();
         let shape = [1, size(&parts[0]), size(&parts[1]), size(&parts[2])];
         let op = Op::Resize {

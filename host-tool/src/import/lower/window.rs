@@ -186,6 +186,9 @@ fn narrow(value: usize) -> Result<u16, String> {
         return Err("negative padding of a window: cut with a Slice before it".into());
     }
     u16::try_from(value).map_err(|_| {
-        format!("a window with {value} elements, strides or padding (at most {})", u16::MAX)
+        format!(
+            "a window with {value} elements, strides or padding (at most {})",
+            u16::MAX
+        )
     })
 }

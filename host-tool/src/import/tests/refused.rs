@@ -30,7 +30,10 @@ fn kernels_and_tensors_without_elements_are_refused() {
         .constant("w", &[4, 3, 0, 3], vec![])
         .node("c", "Conv", &["x", "w"], &[]);
     assert!(!net.refusal().is_empty());
-    refused(Net::new(&[1, 0]).node("r", "Relu", &["x"], &[]), &["x (input)"]);
+    refused(
+        Net::new(&[1, 0]).node("r", "Relu", &["x"], &[]),
+        &["x (input)"],
+    );
 }
 
 #[test]
@@ -96,8 +99,13 @@ fn names_cannot_command_a_terminal() {
     for name in names.chain(graph.outputs.iter().map(|port| &port.name)) {
         assert!(!name.chars().any(char::is_control), "{name:?}");
     }
-    let text = Net::new(&[1, 4]).node(name, "MadeUp", &["x"], &[]).refusal();
-    assert!(text.contains("\\u{1b}") && !text.contains('\u{1b}'), "{text:?}");
+    let text = Net::new(&[1, 4])
+        .node(name, "MadeUp", &["x"], &[])
+        .refusal();
+    assert!(
+        text.contains("\\u{1b}") && !text.contains('\u{1b}'),
+        "{text:?}"
+    );
 }
 
 #[test]
@@ -107,14 +115,19 @@ fn custom_operators_are_listed_by_name() {
         .domain("my.company")
         .node("second", "FusedThing", &["first"], &[])
         .domain("other");
-    refused(net, &["first (my.company.Relu)", "second (other.FusedThing)"]);
+    refused(
+        net,
+        &["first (my.company.Relu)", "second (other.FusedThing)"],
+    );
 }
 
 #[test]
 fn what_the_parser_cannot_read_is_a_sentence_with_the_node() {
     let net = Net::new(&[1, 3, 8, 8]).conv("mixed", "x", &[4, 5, 3, 3], &[]);
     refused(net, &["mixed (Conv"]);
-    let net = Net::new(&[1, 4]).element_type(11).node("r", "Relu", &["x"], &[]);
+    let net = Net::new(&[1, 4])
+        .element_type(11)
+        .node("r", "Relu", &["x"], &[]);
     refused(net, &["input x", "float64"]);
     let net = Net::new(&[1, 4, 8, 8]).node("p", "Softmax", &["x"], &[("axis", Int(9))]);
     assert!(!net.refusal().contains('\n'));

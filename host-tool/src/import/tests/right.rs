@@ -5,7 +5,9 @@ use super::*;
 
 /// Values that differ from each other.
 fn values(count: usize) -> Vec<f32> {
-    (0..count).map(|i| ((i * 29 + 7) % 41) as f32 / 10.0 - 2.0).collect()
+    (0..count)
+        .map(|i| ((i * 29 + 7) % 41) as f32 / 10.0 - 2.0)
+        .collect()
 }
 
 fn assert_close(actual: &[f32], expected: &[f32]) {
@@ -44,7 +46,8 @@ fn convolved(x: &[f32], size: [usize; 2], w: &[f32], before: isize, out: [usize;
 /// Every `step`-th column and row of `[channels, h, w]` from `start` on.
 fn strided(x: &[f32], [h, w]: [usize; 2], start: usize, step: usize) -> Vec<f32> {
     let channels = x.len() / (h * w);
-    let rows = (0..channels * h).filter(|row| row % h >= start && (row % h - start) % step == 0);
+    let rows =
+        (0..channels * h).filter(|row| row % h >= start && (row % h - start).is_multiple_of(step));
     rows.flat_map(|row| x[row * w..][..w].iter().skip(start).step_by(step).copied())
         .collect()
 }
@@ -55,7 +58,12 @@ fn slice(net: Net, input: &str, from: i64, step: i64, axes: &[i64]) -> Net {
         .integers("ends", &all(i64::from(i32::MAX)))
         .integers("axes", axes)
         .integers("steps", &all(step))
-        .node("s", "Slice", &[input, "starts", "ends", "axes", "steps"], &[])
+        .node(
+            "s",
+            "Slice",
+            &[input, "starts", "ends", "axes", "steps"],
+            &[],
+        )
 }
 
 #[test]
@@ -69,12 +77,9 @@ fn a_stride_after_a_convolution_does_not_pass_its_padding() {
     ] {
         let full = convolved(&x, [6, 6], &w, before, out);
         for (start, step) in [(0, 2), (1, 2), (1, 3)] {
-            let net = Net::new(&[1, 2, 6, 6]).constant("w", &[2, 2, 3, 3], w.clone()).node(
-                "c",
-                "Conv",
-                &["x", "w"],
-                &attributes,
-            );
+            let net = Net::new(&[1, 2, 6, 6])
+                .constant("w", &[2, 2, 3, 3], w.clone())
+                .node("c", "Conv", &["x", "w"], &attributes);
             let net = slice(net, "c", start as i64, step as i64, &[2, 3]);
             assert_close(&net.outputs(&[&x]), &strided(&full, out, start, step));
         }
@@ -91,7 +96,12 @@ fn a_strided_point_convolution_keeps_its_stride() {
     let net = Net::new(&[1, 2, 6, 6])
         .constant("w", &[2, 2, 3, 3], w)
         .constant("v", &[1, 2, 1, 1], vec![2.0, -3.0])
-        .node("c", "Conv", &["x", "w"], &[("auto_pad", Text("SAME_UPPER"))])
+        .node(
+            "c",
+            "Conv",
+            &["x", "w"],
+            &[("auto_pad", Text("SAME_UPPER"))],
+        )
         .node("r", "Relu", &["c"], &[])
         .node("p", "Conv", &["r", "v"], &[("strides", Ints(&[2, 2]))]);
     assert_close(&net.outputs(&[&x]), &expected);
@@ -101,7 +111,12 @@ fn a_strided_point_convolution_keeps_its_stride() {
 fn a_stride_over_the_classes_comes_after_the_softmax() {
     let x = values(6);
     let total: f32 = x.iter().map(|value| value.exp()).sum();
-    let expected: Vec<f32> = x.iter().skip(1).step_by(2).map(|v| v.exp() / total).collect();
+    let expected: Vec<f32> = x
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .map(|v| v.exp() / total)
+        .collect();
     let net = Net::new(&[1, 6]).node("p", "Softmax", &["x"], &[("axis", Int(1))]);
     assert_close(&slice(net, "p", 1, 2, &[1]).outputs(&[&x]), &expected);
 }
@@ -119,9 +134,15 @@ fn a_stride_after_other_movements_reads_their_result() {
     assert_close(&slice(net, "f", 1, 5, &[1]).outputs(&[&x]), &expected);
     let net = Net::new(&[1, 2, 3, 4]).node("j", "Concat", &["x", "x"], &[("axis", Int(3))]);
     let joined: Vec<f32> = x.chunks(4).flat_map(|row| [row, row].concat()).collect();
-    let expected: Vec<f32> = joined.chunks(8).flat_map(|row| [row[0], row[3], row[6]]).collect();
+    let expected: Vec<f32> = joined
+        .chunks(8)
+        .flat_map(|row| [row[0], row[3], row[6]])
+        .collect();
     assert_close(&slice(net, "j", 0, 3, &[3]).outputs(&[&x]), &expected);
-    let pool = [("kernel_shape", Ints(&[1, 2])), ("pads", Ints(&[0, 1, 0, 0]))];
+    let pool = [
+        ("kernel_shape", Ints(&[1, 2])),
+        ("pads", Ints(&[0, 1, 0, 0])),
+    ];
     let net = Net::new(&[1, 2, 3, 4]).node("m", "MaxPool", &["x"], &pool);
     let pooled: Vec<f32> = x
         .chunks(4)
@@ -147,7 +168,9 @@ fn coordinates_of_a_resize_follow_its_scale() {
     let place = |at: f32, n: usize| at.clamp(0.0, n as f32 - 1.0);
     for (n, scale) in [(13, 1.5), (15, 0.5), (7, 1.7), (5, 1.1), (9, 0.37)] {
         let out = (n as f32 * scale) as usize;
-        let half: Vec<f32> = (0..out).map(|i| place((i as f32 + 0.5) / scale - 0.5, n)).collect();
+        let half: Vec<f32> = (0..out)
+            .map(|i| place((i as f32 + 0.5) / scale - 0.5, n))
+            .collect();
         assert_close(&resized(n, scale, &[("mode", Text("linear"))]), &half);
         let asymmetric = ("coordinate_transformation_mode", Text("asymmetric"));
         let plain: Vec<f32> = (0..out).map(|i| place(i as f32 / scale, n)).collect();
@@ -174,7 +197,12 @@ fn a_resize_by_sizes_follows_their_ratio() {
     let net = Net::new(&[1, 1, 1, 5])
         .constant("none", &[0], vec![])
         .integers("sizes", &[1, 1, 1, 7])
-        .node("r", "Resize", &["x", "none", "none", "sizes"], &[("mode", Text("linear"))]);
+        .node(
+            "r",
+            "Resize",
+            &["x", "none", "none", "sizes"],
+            &[("mode", Text("linear"))],
+        );
     let at = |i: usize| ((i as f32 + 0.5) * 5.0 / 7.0 - 0.5).clamp(0.0, 4.0);
     let expected: Vec<f32> = (0..7).map(at).collect();
     assert_close(&net.outputs(&[&x]), &expected);
@@ -247,21 +275,52 @@ fn a_celu_scales_its_exponential() {
 #[test]
 fn pads_beside_an_automatic_padding_do_not_count() {
     let (x, w) = (values(2 * 36), values(36));
-    let attributes = [("auto_pad", Text("SAME_UPPER")), ("pads", Ints(&[0, 0, 0, 0]))];
+    let attributes = [
+        ("auto_pad", Text("SAME_UPPER")),
+        ("pads", Ints(&[0, 0, 0, 0])),
+    ];
     let net = Net::new(&[1, 2, 6, 6]).constant("w", &[2, 2, 3, 3], w.clone());
     let net = net.node("c", "Conv", &["x", "w"], &attributes);
     assert_close(&net.outputs(&[&x]), &convolved(&x, [6, 6], &w, 1, [6, 6]));
 }
 
 #[test]
+fn a_global_norm_sums_over_all_positions() {
+    let x = values(24);
+    for (p, norm) in [
+        (
+            1,
+            (|row: &[f32]| row.iter().map(|v| v.abs()).sum()) as fn(&[f32]) -> f32,
+        ),
+        (2, |row| row.iter().map(|v| v * v).sum::<f32>().sqrt()),
+    ] {
+        let net = Net::new(&[1, 2, 3, 4]).node("n", "GlobalLpPool", &["x"], &[("p", Int(p))]);
+        let expected: Vec<f32> = x.chunks(12).map(norm).collect();
+        assert_close(&net.outputs(&[&x]), &expected);
+    }
+}
+
+#[test]
+fn a_pool_without_padding_keeps_its_ceil_mode() {
+    let x = values(6);
+    let attributes = [
+        ("auto_pad", Text("VALID")),
+        ("kernel_shape", Ints(&[1, 3])),
+        ("strides", Ints(&[1, 2])),
+        ("ceil_mode", Int(1)),
+    ];
+    let net = Net::new(&[1, 1, 1, 6]).node("m", "MaxPool", &["x"], &attributes);
+    let greatest = |window: &[f32]| window.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let expected = [greatest(&x[0..3]), greatest(&x[2..5]), greatest(&x[4..6])];
+    assert_close(&net.outputs(&[&x]), &expected);
+}
+
+#[test]
 fn negative_pads_cut() {
     let x = values(24);
-    let net = Net::new(&[1, 2, 3, 4]).integers("pads", &[0, 0, -1, 1, 0, 0, 0, -2]).node(
-        "p",
-        "Pad",
-        &["x", "pads"],
-        &[],
-    );
+    let net = Net::new(&[1, 2, 3, 4])
+        .integers("pads", &[0, 0, -1, 1, 0, 0, 0, -2])
+        .node("p", "Pad", &["x", "pads"], &[]);
     let rows = x.chunks(4).enumerate().filter(|(row, _)| row % 3 >= 1);
     let expected: Vec<f32> = rows.flat_map(|(_, row)| [0.0, row[0], row[1]]).collect();
     assert_close(&net.outputs(&[&x]), &expected);

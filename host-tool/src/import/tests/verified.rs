@@ -1,7 +1,7 @@
 //! The comparison of an import with its source.
 
+use super::super::verify::{self, Provenance};
 use super::*;
-use verify::Provenance;
 
 fn error_of(expected: &[f32], actual: &[f32]) -> f32 {
     let graph = Net::new(&[1, 4]).node("r", "Relu", &["x"], &[]).graph();
@@ -20,7 +20,10 @@ fn outputs_without_a_range_are_judged_by_their_magnitude() {
 #[test]
 fn what_is_not_a_number_on_both_sides_is_equal() {
     let (nan, inf) = (f32::NAN, f32::INFINITY);
-    assert_eq!(error_of(&[nan, 1.0, inf, -inf], &[nan, 1.0, inf, -inf]), 0.0);
+    assert_eq!(
+        error_of(&[nan, 1.0, inf, -inf], &[nan, 1.0, inf, -inf]),
+        0.0
+    );
     assert_eq!(error_of(&[nan, 1.0], &[0.0, 1.0]), inf);
     assert_eq!(error_of(&[0.0, 1.0], &[nan, 1.0]), inf);
     assert_eq!(error_of(&[inf, 1.0, 0.0], &[-inf, 1.0, 0.0]), inf);
@@ -49,5 +52,8 @@ fn the_first_node_that_differs_is_named() {
     broken.unwrap().op.linear_mut().unwrap().weights[0] += 1.0;
     let error = verify::check(&mut reference, &graph, &provenance).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("second is the first node") && text.contains("third"), "{text}");
+    assert!(
+        text.contains("second is the first node") && text.contains("third"),
+        "{text}"
+    );
 }
