@@ -83,4 +83,4 @@ pub use observer::Observer;
 pub use package::{MAX_PORTS, Package, Port};
 #[cfg(feature = "std")]
 pub use pool::{MAX_THREADS, Pool};
-pub use session::{DEFAULT_NODES, Session};
+pub use session::{DEFAULT_NODES, MAX_NODES, Session};

@@ -17,10 +17,12 @@ use crate::quantize::{dequantize, quantize};
 use crate::{RunError, SessionError};
 use edgeprune_format::ALIGNMENT;
 use edgeprune_format::manifest::TensorId;
-use heapless::Vec;
+use heapless::{Vec, VecView};
 
 /// Nodes that [`Session::new`] has room for.
 pub const DEFAULT_NODES: usize = 256;
+/// Most nodes of a network: what every runner has room for, and what is packed at most.
+pub const MAX_NODES: usize = 1024;
 
 /// Runs a network in the caller's memory. `NODES` is the most nodes that it has room for.
 #[derive(Debug)]
@@ -103,7 +105,7 @@ impl<'p, 'a, const NODES: usize> Session<'p, 'a, NODES> {
             kernels,
             sizes.scratch,
             constants,
-            &mut session.steps,
+            session.steps.as_mut_view(),
         )?;
         session.constants = constants;
         session.check_dataflow()?;
@@ -371,12 +373,12 @@ fn ports(
 }
 
 /// Prepares every node and expands its constants.
-fn prepare<const NODES: usize>(
+fn prepare(
     package: &Package<'_>,
     kernels: KernelSet,
     scratch: usize,
     constants: &mut [u8],
-    steps: &mut Vec<Step, NODES>,
+    steps: &mut VecView<Step>,
 ) -> Result<(), SessionError> {
     let manifest = package.manifest();
     let (mut needs, mut rest) = (Needs::default(), constants);
@@ -392,7 +394,7 @@ fn prepare<const NODES: usize>(
         expansion.map_err(|error| error.at(index))?;
         (needs, rest) = (after, others);
         steps.push(step).map_err(|_| SessionError::Nodes {
-            have: NODES,
+            have: steps.capacity(),
             need: usize::from(manifest.head.counts.nodes),
         })?;
     }

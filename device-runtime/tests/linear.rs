@@ -1,11 +1,9 @@
 //! Convolutions and fully connected layers against an oracle that loops and nothing else.
 
-mod network;
-
+use crate::network::*;
 use edgeprune_format::manifest::{Activation, DType, Op, Quantization, Window};
 use edgeprune_runtime::quantize::bf16;
 use edgeprune_runtime::{Arena, KernelSet, Package, Session};
-use network::*;
 
 /// A random layer.
 struct Layer {

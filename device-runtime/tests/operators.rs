@@ -1,13 +1,11 @@
 //! Every operator without weights, against an oracle that loops and nothing else.
 
-mod network;
-
+use crate::network::*;
 use edgeprune_format::manifest::{
     Activation, BinaryKind, Op, Quantization, ResizeCoordinates, ResizeKind, ResizeLine, UnaryKind,
     Window,
 };
 use edgeprune_runtime::math::unary;
-use network::*;
 
 type Shape = [usize; 3];
 

@@ -1,7 +1,6 @@
 //! Bytes from an attacker: every one is refused or runs, and nothing panics.
 
-mod network;
-
+use crate::network::*;
 use edgeprune_format::manifest::{
     Activation, BinaryKind, DType, Op, Quantization, ResizeCoordinates, ResizeKind, ResizeLine,
     Window,
@@ -11,7 +10,6 @@ use edgeprune_runtime::{
     Aligned, Arena as Memory, KernelLayout, KernelSet, OpenError, Package, Pool, Session,
     SessionError,
 };
-use network::*;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 

@@ -1,13 +1,11 @@
 //! The face of a session: ports, errors, telemetry, memory.
 
-mod network;
-
+use crate::network::*;
 use edgeprune_format::manifest::{Activation, DType, Op, Quantization};
 use edgeprune_runtime::telemetry::{Clock, Telemetry};
 use edgeprune_runtime::{
     Arena, KernelLayout, KernelSet, Observer, Package, Pool, RunError, Session, plan,
 };
-use network::*;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

@@ -1,10 +1,8 @@
 //! Convolutions of 3 x 3 that step by one, which some kernels compute in tiles: every set agrees with `portable`.
 
-mod network;
-
+use crate::network::*;
 use edgeprune_format::manifest::{Activation, Op, Quantization, Window};
 use edgeprune_runtime::{Arena, DEFAULT_NODES, KernelSet, Package, Session};
-use network::*;
 
 /// Height, width, input channels, output channels, padding before and after.
 #[derive(Clone, Copy, Debug)]

@@ -39,6 +39,14 @@ pub enum Error {
         /// What is wrong, and the way out.
         cause: String,
     },
+    /// A network that cannot be run or quantized on any machine: too large, or with weights that cannot be meant.
+    #[error("{model}: {cause}")]
+    Network {
+        /// The model's name.
+        model: String,
+        /// The node or tensor, what is wrong with it, and the way out.
+        cause: String,
+    },
     /// A budget of bytes or of accuracy that the model cannot meet.
     #[error("{0}")]
     Budget(String),
@@ -69,6 +77,14 @@ pub enum Error {
         /// Why.
         doubts: String,
     },
+    /// A package that is likely useless, where that was to be refused.
+    #[error("{}: not written: the package is likely useless:{}", path.display(), list(warnings))]
+    Lossy {
+        /// The package.
+        path: PathBuf,
+        /// What it loses, and the way out.
+        warnings: Vec<String>,
+    },
     /// Conditions of `report --fail-on` that runs met.
     #[error("{} condition(s) failed:{}", .0.len(), list(.0))]
     FailOn(Vec<String>),
@@ -96,6 +112,13 @@ impl Error {
             path: path.to_path_buf(),
             cause: cause.into(),
         }
+    }
+
+    /// An option whose cargo feature this program was built without.
+    pub(crate) fn not_built_in(option: &str, feature: &str) -> Self {
+        Self::Usage(format!(
+            "{option} is not built into this edgeprune: `cargo install --path host-tool --features {feature}` adds it"
+        ))
     }
 
     /// The process's exit code: 2 for bad usage, 1 for a failed job.

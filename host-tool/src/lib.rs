@@ -9,6 +9,7 @@ pub mod demo;
 pub mod doctor;
 mod error;
 pub mod eval;
+pub mod fidelity;
 pub mod graph;
 pub mod import;
 pub mod latency;

@@ -7,7 +7,7 @@ use crate::package::{self, Description};
 use crate::plan::{self, Allocation, Layer, Unlimited};
 use crate::progress::Progress;
 use crate::prune::Pruning;
-use crate::quantize::{self, Aim, QuantizedGraph, QuantizedLinear, Steps};
+use crate::quantize::{self, Aim, FloatActivation, QuantizedGraph, QuantizedLinear, Steps};
 use crate::study::{Cache, Knowledge};
 use edgeprune_format::manifest::Calibration;
 use edgeprune_runtime::KernelLayout;
@@ -33,12 +33,16 @@ pub struct Packed {
     pub source_bytes: u64,
     /// Channels that were dead or constant.
     pub dead: DeadChannels,
+    /// Activations that stay `f32` because int8 would lose what they hold.
+    pub float: Vec<FloatActivation>,
 }
 
 /// Memory for the activations of samples that run side by side.
 const STREAM_MEMORY: usize = 1_800_000_000;
-/// Plans that are tried until the file meets its budget.
+/// Plans that are tried until the file meets its budget...
 const ATTEMPTS: usize = 6;
+/// ...and takes at least this share of it.
+const SPENT: f64 = 0.99;
 
 /// Prunes, quantizes and packs a network.
 ///
@@ -66,8 +70,9 @@ pub fn pack(
 /// Packs a network whose every layer runs in `f32`, with the weights that it has.
 ///
 /// # Errors
-/// A network that the format cannot hold.
+/// A network that the format cannot hold, or runtimes cannot run.
 pub fn pack_float(graph: &Graph, spec: Option<&InputSpec>) -> Result<Packed, Error> {
+    graph.check_size()?;
     let (graph, dead) = remove_dead_channels(graph.clone());
     let description = Description {
         calibration: Calibration::Synthetic,
@@ -85,6 +90,7 @@ pub fn pack_float(graph: &Graph, spec: Option<&InputSpec>) -> Result<Packed, Err
         bytes: package::write(&float, &description)?,
         source_bytes,
         dead,
+        float: Vec::new(),
     })
 }
 
@@ -103,8 +109,11 @@ impl<'a> Source<'a> {
     /// Removes dead channels and reads the samples.
     ///
     /// # Errors
-    /// A sample that cannot be read.
+    /// A sample that cannot be read, a network that is too large to run or has weights beyond
+    /// [`crate::graph::MAX_MAGNITUDE`].
     pub fn new(graph: Graph, samples: &'a Dataset) -> Result<Self, Error> {
+        graph.check_size()?;
+        graph.check_weights()?;
         let (graph, dead) = remove_dead_channels(graph);
         Ok(Self {
             inputs: stream_samples(&graph, samples)?,
@@ -216,6 +225,7 @@ impl<'a> Study<'a> {
             bytes: self.fit(max_size)?,
             source_bytes: self.graph.source_bytes,
             dead: self.source.dead.clone(),
+            float: self.knowledge.float.clone(),
         })
     }
 
@@ -225,6 +235,11 @@ impl<'a> Study<'a> {
     /// A network that the format cannot hold.
     pub fn smallest(&self) -> Result<u64, Error> {
         Ok((self.frame()?.len() + plan::smallest(self.layers())) as u64)
+    }
+
+    /// The network that is quantized: [`Self::layers`] are nodes of it.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// The network and its samples.
@@ -278,17 +293,31 @@ impl<'a> Study<'a> {
         let frame = self.frame()?.len();
         let layers = self.layers();
         let mut budget = max_size.saturating_sub(frame);
+        let mut largest: Option<Vec<u8>> = None;
         for _ in 0..ATTEMPTS {
-            if plan::choose(layers, budget).is_none() {
+            let Some(levels) = plan::choose(layers, budget) else {
+                break;
+            };
+            let bytes = self.quantize(&mut Allocation::new(layers.to_vec(), budget))?;
+            let len = bytes.len();
+            if len > max_size {
+                budget = budget.saturating_sub(len - max_size + len / 1000);
+            } else {
+                budget += max_size - len;
+            }
+            let fits = len <= max_size;
+            let is_finest = levels.iter().all(|&level| level == 0);
+            let is_spent = fits && (is_finest || len as f64 >= SPENT * max_size as f64);
+            let repeats = largest.as_ref().is_some_and(|best| best.len() == len);
+            if fits && largest.as_ref().is_none_or(|best| best.len() < len) {
+                largest = Some(bytes);
+            }
+            // coarse levels take fewer bytes than predicted: what is left goes to another round
+            if is_spent || repeats || (!fits && largest.is_some()) {
                 break;
             }
-            let bytes = self.quantize(&mut Allocation::new(layers.to_vec(), budget))?;
-            if bytes.len() <= max_size {
-                return Ok(bytes);
-            }
-            budget = budget.saturating_sub(bytes.len() - max_size + bytes.len() / 1000);
         }
-        Err(self.unreachable(max_size, frame))
+        largest.ok_or_else(|| self.unreachable(max_size, frame))
     }
 
     /// What is read in place has one size, whatever its codes are.

@@ -1,8 +1,10 @@
 //! Accuracy of real networks after packing, at the figures that the project stands for.
 //!
 //! The networks and their data are large and stay outside of the project: `EDGEPRUNE_ZOO` names
-//! their folder. Without it these tests say that they were skipped.
+//! their folder. All tests share what they measure of a network, so that each is studied once for all of its budgets.
 
+use crate::command::studies;
+use crate::zoo::zoo;
 use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::eval::{self, Opened};
 use edgeprune::import;
@@ -11,7 +13,7 @@ use edgeprune::progress::Progress;
 use edgeprune::prune::Pruning;
 use edgeprune::report::record::Eval;
 use edgeprune::study::Cache;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Points by which top-1 on 500 images differs between packages that are equally close to the original: of
 /// the 3 to 5 % of decisions that differ, about as many turn right as turn wrong.
@@ -41,14 +43,6 @@ impl Scored {
     }
 }
 
-fn zoo() -> Option<PathBuf> {
-    let folder = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: EDGEPRUNE_ZOO names no folder of networks");
-    }
-    folder
-}
-
 fn spec(folder: &Path, case: &Case) -> Option<InputSpec> {
     let explicit = case.spec.map(|text| {
         let path = folder.join("spec.toml");
@@ -58,7 +52,8 @@ fn spec(folder: &Path, case: &Case) -> Option<InputSpec> {
     explicit.map(|path| InputSpec::read(&path).unwrap())
 }
 
-fn run(zoo: &Path, case: &Case, goal: Goal, cache: &Cache) -> Scored {
+fn run(case: &Case, goal: Goal) -> Scored {
+    let (zoo, cache) = (zoo(), Cache::new(studies().to_path_buf()));
     let scratch = tempfile::tempdir().unwrap();
     let model = zoo.join(case.model);
     let spec = spec(scratch.path(), case)
@@ -77,7 +72,7 @@ fn run(zoo: &Path, case: &Case, goal: Goal, cache: &Cache) -> Scored {
         goal,
         &calibration,
         spec.as_ref(),
-        cache,
+        &cache,
         &Progress::Silent,
     )
     .unwrap();
@@ -148,10 +143,9 @@ fn max_size(bytes: u64) -> Goal {
 }
 
 /// Packs to each budget and wants at least that top-1.
-fn within_budgets(case: &Case, budgets: &[(u64, f64)], cache: &Cache) {
-    let Some(zoo) = zoo() else { return };
+fn within_budgets(case: &Case, budgets: &[(u64, f64)]) {
     for &(bytes, top1) in budgets {
-        let scored = run(&zoo, case, max_size(bytes), cache);
+        let scored = run(case, max_size(bytes));
         assert!(
             scored.top1() >= top1 - SAMPLING,
             "{bytes} bytes: below {top1}"
@@ -159,47 +153,40 @@ fn within_budgets(case: &Case, budgets: &[(u64, f64)], cache: &Cache) {
     }
 }
 
-/// A study of one network for several goals, in a folder that goes with the first.
-fn study() -> (tempfile::TempDir, Cache) {
-    let folder = tempfile::tempdir().unwrap();
-    let cache = Cache::new(folder.path().to_path_buf());
-    (folder, cache)
-}
-
 /// Packs without a budget.
-fn in_int8(case: &Case) -> Option<Scored> {
-    Some(run(&zoo()?, case, Goal::default(), &Cache::none()))
+fn in_int8(case: &Case) -> Scored {
+    run(case, Goal::default())
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn resnet_8_keeps_its_accuracy_in_int8_and_in_a_seventh_of_its_size() {
-    let Some(scored) = in_int8(&RESNET_8) else {
-        return;
-    };
+    let scored = in_int8(&RESNET_8);
     assert!(scored.top1() >= 87.4);
-    within_budgets(&RESNET_8, &[(45_000, 86.9)], &Cache::none());
+    within_budgets(&RESNET_8, &[(45_000, 86.9)]);
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn the_large_resnet_keeps_its_accuracy_in_int8() {
     let case = Case {
         model: "mlperf-tiny/pretrainedResnet_large_float.tflite",
         ..RESNET_8
     };
-    let Some(scored) = in_int8(&case) else { return };
+    let scored = in_int8(&case);
     assert!(scored.top1() >= 90.5);
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn keyword_spotting_keeps_its_accuracy_in_int8_and_in_a_fifth_of_its_size() {
-    let Some(scored) = in_int8(&KEYWORDS) else {
-        return;
-    };
+    let scored = in_int8(&KEYWORDS);
     assert!(scored.top1() >= 89.2);
-    within_budgets(&KEYWORDS, &[(20_000, 89.0)], &Cache::none());
+    within_budgets(&KEYWORDS, &[(20_000, 89.0)]);
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn visual_wake_words_loses_its_dead_channels_and_decides_alike() {
     let case = Case {
         model: "mlperf-tiny/vww_96_float.tflite",
@@ -212,31 +199,30 @@ fn visual_wake_words_loses_its_dead_channels_and_decides_alike() {
         ),
         ..imagenet("")
     };
-    let Some(scored) = in_int8(&case) else { return };
+    let scored = in_int8(&case);
     assert!(scored.bytes <= 160_000 && scored.removed > 1000);
     assert!(scored.score.agreement.unwrap() >= 98.0);
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn mobilenet_v2_keeps_its_accuracy_in_a_seventh_of_its_size() {
-    let (_folder, cache) = study();
     let budgets = [(2_400_000, 77.2), (2_000_000, 75.7)];
-    within_budgets(&imagenet("imagenet/mobilenet_v2.onnx"), &budgets, &cache);
+    within_budgets(&imagenet("imagenet/mobilenet_v2.onnx"), &budgets);
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn efficientnet_lite0_keeps_its_accuracy_in_int8_in_a_ninth_of_its_size_and_with_half_of_its_weights()
  {
-    let Some(zoo) = zoo() else { return };
     let case = Case {
         calibration_samples: 250, // with 64, half of the weights cost two points more
         ..imagenet("imagenet/efficientnet_lite0.onnx")
     };
-    let (_folder, cache) = study();
-    let scored = run(&zoo, &case, Goal::default(), &cache);
+    let scored = in_int8(&case);
     assert!(scored.top1() >= 80.4);
     assert!(scored.bytes <= 4_600_000);
-    within_budgets(&case, &[(2_600_000, 80.4), (2_100_000, 78.9)], &cache);
+    within_budgets(&case, &[(2_600_000, 80.4), (2_100_000, 78.9)]);
     let half = Goal {
         pruning: Some(Pruning {
             sparsity: 0.5,
@@ -244,26 +230,27 @@ fn efficientnet_lite0_keeps_its_accuracy_in_int8_in_a_ninth_of_its_size_and_with
         }),
         ..Goal::default()
     };
-    let scored = run(&zoo, &case, half, &cache);
+    let scored = run(&case, half);
     assert!(scored.top1() >= 79.4 - SAMPLING);
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn resnet_50_keeps_its_accuracy_in_a_twenty_fourth_of_its_size() {
     let case = imagenet("imagenet/resnet50.onnx");
-    let (_folder, cache) = study();
     let budgets = [
         (9_000_000, 79.9),
         (6_500_000, 79.4),
         (5_100_000, 78.2),
         (4_300_000, 76.2),
     ];
-    within_budgets(&case, &budgets, &cache);
+    within_budgets(&case, &budgets);
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn the_same_model_data_and_goal_give_the_same_bytes_on_any_number_of_threads() {
-    let Some(zoo) = zoo() else { return };
+    let zoo = zoo();
     let model = zoo.join(RESNET_8.model);
     let packed = |threads| {
         let pool = rayon::ThreadPoolBuilder::new()

@@ -1,11 +1,11 @@
 //! Boards without an operating system: the image of a package boots on the machines that QEMU has, computes what the
 //! host computes, and reports what goes wrong.
-//!
-//! Without a toolchain and the emulator these tests say so and pass, except where `CI=true`.
 
+use crate::command::{command, studies};
+use crate::small::need_toolchain;
 use edgeprune::bench::{self, BenchOptions, Job};
+use edgeprune::build;
 use edgeprune::monitor::Device;
-use edgeprune::{build, doctor};
 use edgeprune_boards::Board;
 use std::error::Error;
 use std::fs;
@@ -34,19 +34,6 @@ fn machines() -> Vec<&'static Board> {
     edgeprune_boards::all().iter().filter(has_machine).collect()
 }
 
-fn toolchain_is_there() -> TestResult<bool> {
-    let diagnosis = doctor::examine(&machines())?;
-    let missing = diagnosis.checks.iter().filter(|c| c.problem.is_some());
-    let missing: Vec<&str> = missing.map(|check| check.what.as_str()).collect();
-    if missing.is_empty() {
-        return Ok(true);
-    }
-    let message = format!("bare metal is not tested, missing: {}", missing.join(", "));
-    assert!(std::env::var_os("CI").is_none(), "{message}");
-    eprintln!("{message} (`cargo xtask test` installs it)");
-    Ok(false)
-}
-
 /// The demo network, packed once for all tests.
 fn package() -> TestResult<&'static Path> {
     static PACKAGE: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
@@ -54,12 +41,13 @@ fn package() -> TestResult<&'static Path> {
         let folder = TempDir::new().ok()?;
         let path = folder.path().join("demo.epk");
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tool/demo");
-        let status = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        let status = command()
             .arg("pack")
             .arg(demo.join("fashion_mnist.onnx"))
             .arg("--calib")
             .arg(demo.join("calib_images.npy"))
-            .args(["--max-size", "40kB", "--no-cache", "-o"])
+            .env("EDGEPRUNE_CACHE", studies())
+            .args(["--max-size", "40kB", "-o"])
             .arg(&path)
             .output();
         status.ok()?.status.success().then_some((folder, path))
@@ -99,7 +87,7 @@ fn boot_changed(change: impl Fn(&mut Vec<u8>) -> Option<()>) -> TestResult<Devic
     let board = edgeprune_boards::find("virt-bare")?;
     let folder = TempDir::new()?;
     let image = folder.path().join("kernel.img");
-    build::image(board, package()?, None, &image)?;
+    build::image(board, package()?, &image)?;
     let mut bytes = fs::read(&image)?;
     change(&mut bytes).ok_or("the image has no such bytes")?;
     fs::write(&image, bytes)?;
@@ -111,10 +99,9 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 #[test]
+#[ignore = "needs a cross toolchain and emulators: `cargo xtask test` installs them"]
 fn images_compute_the_hosts_bytes_in_the_same_time_on_every_run() -> TestResult {
-    if !toolchain_is_there()? {
-        return Ok(());
-    }
+    need_toolchain(&machines())?;
     let options = BenchOptions {
         warm_up: 1,
         ..bench::EMULATED
@@ -145,10 +132,9 @@ fn images_compute_the_hosts_bytes_in_the_same_time_on_every_run() -> TestResult 
 }
 
 #[test]
+#[ignore = "needs a cross toolchain and emulators: `cargo xtask test` installs them"]
 fn a_damaged_package_is_reported() -> TestResult {
-    if !toolchain_is_there()? {
-        return Ok(());
-    }
+    need_toolchain(&machines())?;
     let packed = fs::read(package()?)?;
     let device = boot_changed(|image| {
         let at = find(image, &packed)?;
@@ -162,10 +148,9 @@ fn a_damaged_package_is_reported() -> TestResult {
 }
 
 #[test]
+#[ignore = "needs a cross toolchain and emulators: `cargo xtask test` installs them"]
 fn an_exception_is_reported_with_its_address() -> TestResult {
-    if !toolchain_is_there()? {
-        return Ok(());
-    }
+    need_toolchain(&machines())?;
     let device = boot_changed(|image| {
         let at = find(image, &TRANSLATION_ON)? + TRANSLATION_ON.len();
         image.get_mut(at..at + 4)?.fill(0); // no instruction
@@ -183,7 +168,7 @@ fn an_exception_is_reported_with_its_address() -> TestResult {
 #[test]
 fn an_image_needs_one_package_and_doctor_names_what_building_needs() -> TestResult {
     let edgeprune = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"));
+        let mut command = command();
         command.args(arguments).env("PATH", "").output()
     };
     let built = edgeprune(&["build", "--board", "virt-bare"])?;

@@ -1,19 +1,31 @@
 //! The command as a user meets it: the real binary, in a folder of its own, on the demo network.
 
+use crate::command::{command, studies};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 const BUDGET: u64 = 40_000;
 
-/// A folder with the demo network under names of the tests' own, and one for what is kept.
-struct Folder(TempDir, TempDir);
+/// A folder with the demo network under names of the tests' own.
+struct Folder {
+    files: TempDir,
+    /// For boards that are learned.
+    boards: TempDir,
+    /// For what is measured of networks.
+    studies: PathBuf,
+}
 
 impl Folder {
     fn new() -> Self {
-        let folder = Self(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = Self {
+            files: tempfile::tempdir().unwrap(),
+            boards: tempfile::tempdir().unwrap(),
+            studies: studies().to_path_buf(),
+        };
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tool/demo");
         for (from, to) in [
             ("fashion_mnist.onnx", "model.onnx"),
@@ -29,17 +41,29 @@ impl Folder {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.files.path().join(name)
     }
 
     fn run(&self, arguments: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        command()
             .args(arguments.split_whitespace())
-            .current_dir(self.0.path())
-            .env("EDGEPRUNE_CACHE", self.1.path())
-            .env("EDGEPRUNE_BOARDS", self.1.path())
+            .current_dir(self.files.path())
+            .env("EDGEPRUNE_CACHE", &self.studies)
+            .env("EDGEPRUNE_BOARDS", self.boards.path())
             .output()
             .unwrap()
+    }
+
+    /// Puts a package of the demo network there, which is packed once for all tests.
+    fn add_package(&self, name: &str) {
+        static PACKAGE: OnceLock<Vec<u8>> = OnceLock::new();
+        let bytes = PACKAGE.get_or_init(|| {
+            self.json("pack model.onnx --calib calib.npy --max-size 30kB -o shared.epk --json");
+            let bytes = fs::read(self.path("shared.epk")).unwrap();
+            fs::remove_file(self.path("shared.epk")).unwrap();
+            bytes
+        });
+        fs::write(self.path(name), bytes).unwrap();
     }
 
     fn json(&self, arguments: &str) -> Value {
@@ -66,7 +90,7 @@ impl Folder {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> = fs::read_dir(self.0.path())
+        let mut files: Vec<_> = fs::read_dir(self.files.path())
             .unwrap()
             .map(|e| e.unwrap().path())
             .collect();
@@ -142,11 +166,8 @@ fn a_float_package_scores_what_the_model_does() {
 #[test]
 fn the_same_call_gives_the_same_bytes() {
     let folder = Folder::new();
-    for name in ["a.epk", "b.epk"] {
-        folder.json(&format!(
-            "pack model.onnx --calib calib.npy --max-size 30kB -o {name} --json"
-        ));
-    }
+    folder.add_package("a.epk");
+    folder.json("pack model.onnx --calib calib.npy --max-size 30kB --no-cache -o b.epk --json");
     assert_eq!(
         fs::read(folder.path("a.epk")).unwrap(),
         fs::read(folder.path("b.epk")).unwrap()
@@ -486,7 +507,7 @@ fn a_sensitivity_report_that_cannot_be_made_is_refused() {
 #[test]
 fn entropy_coding_is_compared_with_xz_on_demand() {
     let folder = Folder::new();
-    folder.json("pack model.onnx --calib calib.npy --max-size 30kB -o m.epk --json");
+    folder.add_package("m.epk");
     assert!(folder.json("inspect m.epk --json")["xz"].is_null());
     let xz = &folder.json("inspect m.epk --xz --json")["xz"];
     let sum = |field: &str| -> u64 {
@@ -529,7 +550,7 @@ fn bad_samples_are_refused() {
     let folder = Folder::new();
     fs::create_dir(folder.path("nothing")).unwrap();
     folder.refuse("pack model.onnx --calib nothing -o m.epk", 1, "nothing");
-    folder.json("pack model.onnx --calib calib.npy -o good.epk --json");
+    folder.add_package("good.epk");
     fs::write(folder.path("few.csv"), "1\n2\n3\n").unwrap();
     folder.refuse(
         "eval good.epk --data test.npy --labels few.csv",
@@ -590,7 +611,7 @@ fn bad_usage_has_its_own_exit_code() {
 #[test]
 fn a_package_cut_anywhere_is_refused() {
     let folder = Folder::new();
-    folder.json("pack model.onnx --calib calib.npy --max-size 30kB -o m.epk --json");
+    folder.add_package("m.epk");
     let package = fs::read(folder.path("m.epk")).unwrap();
     for percent in 0..100 {
         fs::write(
@@ -718,9 +739,13 @@ fn weights_that_are_read_in_place_give_the_same_answers_with_less_memory() {
 
 #[test]
 fn a_second_budget_takes_what_the_first_measured() {
-    let folder = Folder::new();
+    let own = tempfile::tempdir().unwrap();
+    let folder = Folder {
+        studies: own.path().to_path_buf(),
+        ..Folder::new()
+    };
     let kept = || -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder.1.path()).unwrap();
+        let entries = fs::read_dir(own.path()).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
     };
     let pack = |budget: u64, options: &str| {

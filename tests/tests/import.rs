@@ -1,10 +1,11 @@
 //! Import of real networks, and of files that are none.
 //!
-//! `EDGEPRUNE_ZOO` names a folder of real networks; without it those tests say so and pass.
+//! Those on real networks are ignored unless they are asked for: `EDGEPRUNE_ZOO` names their folder.
 
+use crate::zoo::zoo;
 use edgeprune::graph::{Graph, run};
 use edgeprune::{Error, graph, import};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The networks that must load, below the zoo's folder.
 const NETWORKS: [&str; 13] = [
@@ -23,14 +24,6 @@ const NETWORKS: [&str; 13] = [
     "mlperf-tiny/vww_96_int8.tflite",
 ];
 
-fn zoo() -> Option<PathBuf> {
-    let zoo = std::env::var_os("EDGEPRUNE_ZOO").map(PathBuf::from);
-    if zoo.is_none() {
-        println!("skipped: EDGEPRUNE_ZOO does not name a folder of networks");
-    }
-    zoo
-}
-
 /// Inputs between 0 and 1 that look random.
 fn inputs(graph: &Graph) -> Vec<Vec<f32>> {
     let value = |i: usize| ((i as u64 * 2_654_435_761 + 12_345) % 1_000_003) as f32 / 1_000_003.0;
@@ -43,8 +36,9 @@ fn inputs(graph: &Graph) -> Vec<Vec<f32>> {
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn lowered_networks_compute_what_tract_computes() {
-    let Some(zoo) = zoo() else { return };
+    let zoo = zoo();
     for name in NETWORKS {
         let path = zoo.join(name);
         let graph = import::load(&path).unwrap_or_else(|error| panic!("{error}"));
@@ -70,8 +64,9 @@ fn the_demo_network_computes_what_tract_computes() {
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn removing_dead_channels_changes_no_output() {
-    let Some(zoo) = zoo() else { return };
+    let zoo = zoo();
     for name in NETWORKS {
         let graph = import::load(&zoo.join(name)).unwrap();
         let (smaller, dead) = graph::remove_dead_channels(graph.clone());
@@ -88,8 +83,9 @@ fn removing_dead_channels_changes_no_output() {
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn most_channels_of_the_wake_word_network_are_dead() {
-    let Some(zoo) = zoo() else { return };
+    let zoo = zoo();
     let graph = import::load(&zoo.join("mlperf-tiny/vww_96_float.tflite")).unwrap();
     let (smaller, dead) = graph::remove_dead_channels(graph.clone());
     assert!(dead.removed > 1_600, "{dead:?}");
@@ -97,8 +93,9 @@ fn most_channels_of_the_wake_word_network_are_dead() {
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn node_names_are_short_and_unique() {
-    let Some(zoo) = zoo() else { return };
+    let zoo = zoo();
     for name in NETWORKS {
         let graph = import::load(&zoo.join(name)).unwrap();
         let mut names: Vec<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -150,8 +147,9 @@ fn folders_and_missing_files_are_refused_with_their_name() {
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn a_network_cut_anywhere_is_refused() {
-    let Some(zoo) = zoo() else { return };
+    let zoo = zoo();
     for name in [
         "imagenet/mobilenet_v2.onnx",
         "mlperf-tiny/pretrainedResnet.tflite",
@@ -170,8 +168,9 @@ fn a_network_cut_anywhere_is_refused() {
 }
 
 #[test]
+#[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn flipped_bits_never_panic() {
-    let Some(zoo) = zoo() else { return };
+    let zoo = zoo();
     let flip = |path: &Path, step: usize| {
         let bytes = std::fs::read(path).unwrap();
         let name = format!(

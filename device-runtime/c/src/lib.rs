@@ -14,13 +14,12 @@
 )]
 
 use core::ffi::{CStr, c_char, c_int};
-use core::mem::MaybeUninit;
 use core::slice;
 use edgeprune_format::ALIGNMENT;
 use edgeprune_format::FormatError;
 use edgeprune_format::manifest::DType;
 use edgeprune_runtime::{
-    DEFAULT_NODES, OpenError, Package, Port, RunError, Session as Network, SessionError,
+    DEFAULT_NODES, MAX_NODES, OpenError, Package, Port, RunError, Session as Network, SessionError,
 };
 
 /// What a call says.
@@ -72,11 +71,71 @@ pub struct PortInfo {
 /// A network that is open, in memory of the caller.
 pub struct Session {
     package: Package<'static>,
-    network: MaybeUninit<Network<'static, 'static, DEFAULT_NODES>>,
+    /// Behind this in the caller's memory.
+    network: &'static mut dyn Runs,
 }
 
-/// Bytes at the start of the caller's memory for [`Session`].
+/// Bytes at the start of the caller's memory for [`Session`]; the network follows, then its arena.
 const SESSION_BYTES: usize = size_of::<Session>().next_multiple_of(ALIGNMENT);
+
+/// Bytes of a network with room for that many nodes.
+const fn network_bytes<const NODES: usize>() -> usize {
+    size_of::<Network<'static, 'static, NODES>>().next_multiple_of(ALIGNMENT)
+}
+
+/// Bytes in front of the arena. Only large networks take room for [`MAX_NODES`].
+fn bytes_before_arena(package: &Package<'_>) -> usize {
+    SESSION_BYTES
+        + match is_small(package) {
+            true => network_bytes::<DEFAULT_NODES>(),
+            false => network_bytes::<MAX_NODES>(),
+        }
+}
+
+fn is_small(package: &Package<'_>) -> bool {
+    usize::from(package.manifest().head.counts.nodes) <= DEFAULT_NODES
+}
+
+/// A network with room for any number of nodes.
+trait Runs {
+    fn input_info(&self, index: usize) -> Result<Port<'static>, RunError>;
+    fn output_info(&self, index: usize) -> Result<Port<'static>, RunError>;
+    fn input(&mut self, index: usize) -> Result<&mut [u8], RunError>;
+    fn set_input_f32(&mut self, index: usize, values: &[f32]) -> Result<(), RunError>;
+    fn run(&mut self) -> Result<(), RunError>;
+    fn output(&self, index: usize) -> Result<&[u8], RunError>;
+    fn output_f32(&self, index: usize, values: &mut [f32]) -> Result<(), RunError>;
+}
+
+impl<const NODES: usize> Runs for Network<'static, 'static, NODES> {
+    fn input_info(&self, index: usize) -> Result<Port<'static>, RunError> {
+        self.input_info(index)
+    }
+
+    fn output_info(&self, index: usize) -> Result<Port<'static>, RunError> {
+        self.output_info(index)
+    }
+
+    fn input(&mut self, index: usize) -> Result<&mut [u8], RunError> {
+        self.input(index)
+    }
+
+    fn set_input_f32(&mut self, index: usize, values: &[f32]) -> Result<(), RunError> {
+        self.set_input_f32(index, values)
+    }
+
+    fn run(&mut self) -> Result<(), RunError> {
+        self.run(&mut ())
+    }
+
+    fn output(&self, index: usize) -> Result<&[u8], RunError> {
+        self.output(index)
+    }
+
+    fn output_f32(&self, index: usize, values: &mut [f32]) -> Result<(), RunError> {
+        self.output_f32(index, values)
+    }
+}
 
 /// Writes to `memory_bytes` how much memory a session of the package needs on this processor.
 ///
@@ -95,7 +154,7 @@ pub unsafe extern "C" fn edgeprune_memory_bytes(
     let opened = unsafe { open(package, package_bytes) };
     match opened {
         Ok(package) => {
-            let need = SESSION_BYTES.saturating_add(package.arena_bytes());
+            let need = bytes_before_arena(&package).saturating_add(package.arena_bytes());
             // SAFETY: the caller's, and not null.
             unsafe { memory_bytes.write(need) };
             Status::Ok
@@ -123,34 +182,57 @@ pub unsafe extern "C" fn edgeprune_open(
     if session.is_null() || memory.is_null() || !memory.addr().is_multiple_of(ALIGNMENT) {
         return Status::BadAddress;
     }
-    let Some(arena_bytes) = memory_bytes.checked_sub(SESSION_BYTES) else {
-        return Status::MemoryTooShort;
-    };
     // SAFETY: what the caller promises of `package`.
     let opened = match unsafe { open(package, package_bytes) } {
         Ok(opened) => opened,
         Err(status) => return status,
     };
+    let before_arena = bytes_before_arena(&opened);
+    let Some(arena_bytes) = memory_bytes.checked_sub(before_arena) else {
+        return Status::MemoryTooShort;
+    };
     let place = memory.cast::<Session>();
-    // SAFETY: the memory is aligned to more than `Session` needs, long enough, and nothing else uses it: the first
-    // `SESSION_BYTES` become the session, the rest its arena. The session is not moved as long as it is used, so that
-    // its network may keep the package's address.
+    // SAFETY: the memory is aligned to more than `Session` and `Network` need, long enough, and nothing else uses it: the
+    // first `SESSION_BYTES` become the session, the bytes up to `before_arena` its network, the rest its arena. The
+    // session is not moved as long as it is used, so that its network may keep the package's address.
     let network = unsafe {
         (&raw mut (*place).package).write(opened);
-        let arena = slice::from_raw_parts_mut(memory.add(SESSION_BYTES), arena_bytes);
+        let arena = slice::from_raw_parts_mut(memory.add(before_arena), arena_bytes);
         arena.fill(0);
-        Network::with_capacity(&(*place).package, arena)
+        let (package, room) = (&(*place).package, memory.add(SESSION_BYTES));
+        match is_small(package) {
+            true => start::<DEFAULT_NODES>(package, room, arena),
+            false => start::<MAX_NODES>(package, room, arena),
+        }
     };
     match network {
         Ok(network) => {
             // SAFETY: as above; `session` is the caller's, and not null.
             unsafe {
-                (&raw mut (*place).network).write(MaybeUninit::new(network));
+                (&raw mut (*place).network).write(network);
                 session.write(place);
             }
             Status::Ok
         }
         Err(error) => session_status(error),
+    }
+}
+
+/// A network at `room`.
+///
+/// # Safety
+/// `room` points to [`network_bytes`] bytes that nothing else uses, aligned to [`ALIGNMENT`].
+unsafe fn start<const NODES: usize>(
+    package: &'static Package<'static>,
+    room: *mut u8,
+    arena: &'static mut [u8],
+) -> Result<&'static mut dyn Runs, SessionError> {
+    let network = Network::<NODES>::with_capacity(package, arena)?;
+    let place = room.cast::<Network<'static, 'static, NODES>>();
+    // SAFETY: the caller's promise; what was written is valid, and nothing else refers to it.
+    unsafe {
+        place.write(network);
+        Ok(&mut *place)
     }
 }
 
@@ -237,7 +319,7 @@ pub unsafe extern "C" fn edgeprune_set_input_f32(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn edgeprune_run(session: *mut Session) -> Status {
     // SAFETY: the caller's promise.
-    unsafe { on(session, |network| network.run(&mut ())) }
+    unsafe { on(session, |network| network.run()) }
 }
 
 /// Writes where an output's elements are to `data`, and how many bytes they have to `bytes`.
@@ -336,10 +418,10 @@ unsafe fn open(package: *const u8, bytes: usize) -> Result<Package<'static>, Sta
 /// `session` is null or from `edgeprune_open`.
 unsafe fn on(
     session: *mut Session,
-    work: impl FnOnce(&mut Network<'static, 'static, DEFAULT_NODES>) -> Result<(), RunError>,
+    work: impl FnOnce(&mut dyn Runs) -> Result<(), RunError>,
 ) -> Status {
     // SAFETY: a session that was opened has its network.
-    let network = unsafe { session.as_mut().map(|s| s.network.assume_init_mut()) };
+    let network = unsafe { session.as_mut().map(|s| &mut *s.network) };
     match network.map(work) {
         None => Status::BadAddress,
         Some(Ok(())) => Status::Ok,
@@ -354,10 +436,10 @@ unsafe fn on(
 unsafe fn describe(
     session: *const Session,
     info: *mut PortInfo,
-    port: impl FnOnce(&Network<'static, 'static, DEFAULT_NODES>) -> Result<Port<'static>, RunError>,
+    port: impl FnOnce(&dyn Runs) -> Result<Port<'static>, RunError>,
 ) -> Status {
     // SAFETY: a session that was opened has its network.
-    let network = unsafe { session.as_ref().map(|s| s.network.assume_init_ref()) };
+    let network = unsafe { session.as_ref().map(|s| &*s.network) };
     match network.map(port) {
         Some(Ok(port)) if !info.is_null() => {
             // SAFETY: the caller's promise; not null.

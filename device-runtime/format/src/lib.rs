@@ -18,6 +18,7 @@ pub mod encode;
 mod error;
 pub mod manifest;
 pub mod rans;
+pub mod slot;
 pub mod telemetry;
 
 pub use container::{ALIGNMENT, Container, HASH_LEN, HEADER_LEN, MAGIC, VERSION};

@@ -15,7 +15,7 @@ const INSTRUCTIONS_PER_US: f64 = 1e3;
 /// Lines of a failed emulator's message that an error repeats.
 const TAIL_LINES: usize = 15;
 
-/// Builds the image with the package and measures it; `expected` is the digest of the output here.
+/// Puts the package behind the board's image and measures it; `expected` is the digest of the output here.
 pub(super) fn emulated(
     board: &Board,
     bare: &Bare,
@@ -24,7 +24,7 @@ pub(super) fn emulated(
 ) -> Result<Bench, Error> {
     let folder = tempfile::tempdir().map_err(Error::io(Path::new("temporary folder")))?;
     let image = folder.path().join("kernel.img");
-    build::image(board, job.package, Some(repetitions(job)?), &image)?;
+    build::image_with_slot(board, job.package, repetitions(job)?, &image)?;
     let output = emulate(board, bare, &image)?;
     let device = Device::of(&output.stdout);
     if let Some(fault) = device.fault() {

@@ -1,10 +1,11 @@
-//! Compiles a package into an image that a board without an operating system starts.
+//! Images that a board without an operating system starts: with a package inside, or behind.
 
 use super::{Contents, Jobs, Source, compiler::Library, linker_variable, lock, toolchain};
 use super::{cargo, install, no_compiler, run};
 use crate::Error;
 use crate::build::Compiler;
 use edgeprune_boards::{Bare, Board};
+use edgeprune_format::slot::{self, Slot};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,10 +13,6 @@ use std::process::Command;
 /// The program's manifest, in edgeprune's source. It is no member of the workspace.
 const MANIFEST: &str = "targets/bare-metal/Cargo.toml";
 const PROGRAM: &str = "edgeprune-bare-metal";
-/// The program asks for these when it is compiled.
-const WARM_UP: &str = "EDGEPRUNE_WARM_UP";
-const RUNS: &str = "EDGEPRUNE_RUNS";
-
 /// Inferences of the benchmark in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repetitions {
@@ -25,18 +22,57 @@ pub struct Repetitions {
     pub runs: u32,
 }
 
-/// Builds an image with `package` for `board` and puts it at `output`. Returns the triple that it is compiled for.
-/// Without `repetitions` the program's own number counts.
+/// Builds an image with `package` inside it, and of the operators those that it needs, for `board` and puts it at
+/// `output`. Returns the triple that it is compiled for.
 ///
 /// # Errors
 /// A board with an operating system, a package that does not open, no source, compiler, linker or objcopy for the
 /// board, a failed build.
-pub fn image<'b>(
-    board: &'b Board,
+pub fn image<'b>(board: &'b Board, package: &Path, output: &Path) -> Result<&'b str, Error> {
+    let contents = Contents::of(&[package.to_path_buf()], Jobs::default())?;
+    build(board, &contents, output)?;
+    Ok(&board.build.triple)
+}
+
+/// Writes an image to `output` that has every operator and `package` behind it. The image is compiled once for a board,
+/// whatever the package.
+///
+/// # Errors
+/// As [`image`]; a package that cannot be read.
+pub fn image_with_slot(
+    board: &Board,
     package: &Path,
-    repetitions: Option<Repetitions>,
+    repetitions: Repetitions,
     output: &Path,
-) -> Result<&'b str, Error> {
+) -> Result<(), Error> {
+    let package = fs::read(package).map_err(Error::io(package))?;
+    build(board, &Contents::default(), output)?;
+    let mut image = fs::read(output).map_err(Error::io(output))?;
+    fill_slot(&mut image, &package, repetitions).ok_or_else(|| {
+        Error::Toolchain(format!("the image for {} takes no package", board.name))
+    })?;
+    fs::write(output, image).map_err(Error::io(output))
+}
+
+/// Appends the package and the zeros before it to the image.
+fn fill_slot(image: &mut Vec<u8>, package: &[u8], repetitions: Repetitions) -> Option<()> {
+    let offset = usize::try_from(slot::offset(image)?).ok()?;
+    let head = Slot {
+        package_bytes: package.len() as u64,
+        warm_up: repetitions.warm_up,
+        runs: repetitions.runs,
+    };
+    if offset < image.len() {
+        return None;
+    }
+    image.resize(offset, 0);
+    image.extend(head.to_bytes());
+    image.extend(package);
+    Some(())
+}
+
+/// Compiles the program and puts its image at `output`.
+fn build(board: &Board, contents: &Contents, output: &Path) -> Result<(), Error> {
     let tools = toolchain(board)?;
     let (Some(bare), Some(bare_tools)) = (&board.bare, &tools.bare) else {
         return Err(Error::Usage(format!(
@@ -45,17 +81,15 @@ pub fn image<'b>(
         )));
     };
     let source = Source::find()?;
-    let contents = Contents::of(&[package.to_path_buf()], Jobs::default())?;
     let folder = source.device_folder();
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     let _lock = lock(&folder)?;
-    let program = compile(&source, board, bare, &contents, repetitions)?;
+    let program = compile(&source, board, bare, contents)?;
     let image = program.with_extension("img");
     let mut objcopy = Command::new(&bare_tools.objcopy);
     objcopy.args(["-O", "binary"]).arg(&program).arg(&image);
     run(&mut objcopy, board)?;
-    install(&image, output)?;
-    Ok(&board.build.triple)
+    install(&image, output)
 }
 
 fn compile(
@@ -63,7 +97,6 @@ fn compile(
     board: &Board,
     bare: &Bare,
     contents: &Contents,
-    repetitions: Option<Repetitions>,
 ) -> Result<PathBuf, Error> {
     let tools = toolchain(board)?;
     let compiler = Compiler::find(&tools.triple, Library::Core, source.root())
@@ -82,15 +115,11 @@ fn compile(
         .arg(&folder)
         .env("EDGEPRUNE_BOARD", &board.id)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .env(linker_variable(&tools.triple), &tools.linker);
+        .env(linker_variable(&tools.triple), &tools.linker)
+        .env_remove("EDGEPRUNE_PACKAGE");
     compiler.compile_with(&mut cargo);
     if let Some(package) = &contents.package {
         cargo.env("EDGEPRUNE_PACKAGE", package);
-    }
-    cargo.env_remove(WARM_UP).env_remove(RUNS);
-    if let Some(Repetitions { warm_up, runs }) = repetitions {
-        cargo.env(WARM_UP, warm_up.to_string());
-        cargo.env(RUNS, runs.to_string());
     }
     run(&mut cargo, board)?;
     Ok(folder.join(&tools.triple).join("release").join(PROGRAM))

@@ -7,11 +7,12 @@ mod bare;
 mod compiler;
 mod source;
 
-pub use bare::{Repetitions, image};
+pub use bare::{Repetitions, image, image_with_slot};
 pub use compiler::{Compiler, Library, Rejected};
 pub use source::Source;
 
 use crate::Error;
+use crate::cli::write::write_executable;
 use edgeprune_boards::{Board, Toolchain};
 use edgeprune_format::manifest::{DType, Node};
 use edgeprune_format::{Container, FormatError, Manifest};
@@ -49,7 +50,7 @@ pub fn device_binary<'b>(
                 board.name
             )));
         };
-        return image(board, package, None, output);
+        return image(board, package, output);
     }
     let source = Source::find()?;
     let contents = Contents::of(packages, jobs)?;
@@ -284,19 +285,13 @@ fn no_compiler(board: &Board, tools: &Toolchain, rejected: &[Rejected]) -> Error
     ))
 }
 
-/// Copies to a temporary file beside `output`, then renames.
+/// Copies a program.
 fn install(built: &Path, output: &Path) -> Result<(), Error> {
-    let folder = match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
-    fs::copy(built, temporary.path()).map_err(Error::io(built))?; // with its permissions
-    temporary
-        .persist(output)
-        .map_err(|failed| Error::io(output)(failed.error))?;
-    Ok(())
+    if let Some(folder) = output.parent() {
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    }
+    let bytes = fs::read(built).map_err(Error::io(built))?;
+    write_executable(output, &bytes)
 }
 
 #[cfg(test)]

@@ -89,6 +89,11 @@ impl Histogram {
             .chain((self.zeros > 0).then_some((0.0, self.zeros)))
     }
 
+    /// Number of values.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.zeros
+    }
+
     /// Mean of the squares.
     pub fn power(&self) -> f64 {
         let (mut sum, mut count) = (0.0, 0);

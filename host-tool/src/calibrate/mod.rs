@@ -10,7 +10,7 @@ pub use histogram::Histogram;
 
 use crate::Error;
 use crate::dataset::Dataset;
-use crate::graph::{Graph, run_with};
+use crate::graph::{Graph, MAX_MAGNITUDE, TensorId, run_with};
 use crate::progress::Progress;
 use pulp::Arch;
 use rayon::prelude::*;
@@ -84,18 +84,24 @@ fn peaks(values: &[f32], channels: usize) -> Vec<f32> {
 /// Measures every activation of `graph` on all samples of `dataset`.
 ///
 /// # Errors
-/// A sample that cannot be read, or an activation that is not finite.
+/// A sample that cannot be read, an activation that is not finite, or one that a layer with weights reads and that is
+/// beyond [`MAX_MAGNITUDE`].
 pub fn measure(graph: &Graph, dataset: &Dataset, progress: &Progress) -> Result<Statistics, Error> {
     let mut tensors = vec![TensorStatistics::default(); graph.tensors.len()];
     let bar = progress.stage("calibrating", dataset.len());
     let indices: Vec<usize> = (0..dataset.len()).collect();
     for batch in indices.chunks(BATCH) {
-        let measured: Vec<_> = batch
+        let measured: Vec<Result<_, Error>> = batch
             .par_iter()
-            .map(|&i| measure_sample(graph, &dataset.sample(i)?))
-            .collect::<Result<_, _>>()?;
+            .map(|&i| {
+                let measured = measure_sample(graph, &dataset.sample(i)?);
+                let refuse =
+                    |cause| Error::data(dataset.path(), format!("{}: {cause}", dataset.name(i)));
+                measured.map_err(refuse)
+            })
+            .collect();
         for sample in measured {
-            for (tensor, more) in tensors.iter_mut().zip(sample) {
+            for (tensor, more) in tensors.iter_mut().zip(sample?) {
                 tensor.merge(more);
             }
         }
@@ -107,23 +113,45 @@ pub fn measure(graph: &Graph, dataset: &Dataset, progress: &Progress) -> Result<
     })
 }
 
-fn measure_sample(graph: &Graph, inputs: &[Vec<f32>]) -> Result<Vec<TensorStatistics>, Error> {
+fn measure_sample(graph: &Graph, inputs: &[Vec<f32>]) -> Result<Vec<TensorStatistics>, String> {
     let mut tensors = vec![TensorStatistics::default(); graph.tensors.len()];
     for (port, values) in graph.inputs.iter().zip(inputs) {
+        if let Some((at, value)) = beyond(graph, port.tensor, values) {
+            return Err(format!(
+                "element {at} of input `{}` is {value:e}, an outlier: leave the sample out",
+                port.name
+            ));
+        }
         tensors[port.tensor] = TensorStatistics::of(values, graph.shape(port.tensor)[3]);
     }
     let mut broken = None;
     run_with(graph, inputs, |index, values| {
         let node = &graph.nodes[index];
-        if values.iter().any(|value| !value.is_finite()) {
-            broken.get_or_insert(&node.name);
+        if let Some((_, value)) = beyond(graph, node.output, values) {
+            broken.get_or_insert((&node.name, value));
         }
         tensors[node.output] = TensorStatistics::of(values, graph.shape(node.output)[3]);
     });
     match broken {
-        Some(name) => Err(Error::Usage(format!(
-            "node `{name}` gives values that are not finite on a calibration sample: check the input specification"
-        ))),
+        Some((name, value)) => Err(format!(
+            "node `{name}` gives {value:e} on this calibration sample: check the input specification, \
+             and the weights of the layers before it"
+        )),
         None => Ok(tensors),
     }
+}
+
+/// The first value that is not finite, or too great for a layer with weights that reads it.
+fn beyond(graph: &Graph, tensor: TensorId, values: &[f32]) -> Option<(usize, f32)> {
+    let mut readers = graph
+        .nodes
+        .iter()
+        .filter(|node| node.inputs.contains(&tensor));
+    let limit = match readers.any(|node| node.op.linear().is_some()) {
+        true => MAX_MAGNITUDE,
+        false => f32::MAX,
+    };
+    let is_within = |value: &f32| value.abs() <= limit;
+    let at = values.iter().position(|value| !is_within(value))?;
+    Some((at, values[at]))
 }

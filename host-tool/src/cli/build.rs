@@ -2,6 +2,7 @@
 
 use super::board::BoardArg;
 use super::output;
+use super::write::check_outputs;
 use crate::build::Jobs;
 use crate::{Error, build};
 use serde::Serialize;
@@ -38,6 +39,7 @@ struct Built<'a> {
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let board = &self.board.board;
+        check_outputs([self.output.as_path()], &self.packages)?;
         output::note(format!("building for {}", board.name));
         let triple = build::device_binary(board, &self.packages, self.jobs, &self.output)?;
         let binary_bytes = std::fs::metadata(&self.output)

@@ -2,6 +2,7 @@
 
 use super::cache::CacheArgs;
 use super::data::{DATA_HELP, EvalArgs, ModelArgs};
+use super::write::check_outputs;
 use super::{output, size};
 use crate::Error;
 use crate::progress::Progress;
@@ -52,6 +53,9 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
+        let files = self.model.files().into_iter().chain(self.eval.files());
+        let outputs = self.csv.iter().chain(&self.output);
+        check_outputs(outputs.map(PathBuf::as_path), &files.collect::<Vec<_>>())?;
         let curve = self.measure()?;
         for (path, text) in [
             (&self.csv, report::curve::csv(&curve)),

@@ -1,8 +1,8 @@
 //! Flags and look-ups that commands share: where the samples are and how they become inputs.
 
-use super::output::note;
+use super::output::{note, warn};
 use crate::bench::Samples;
-use crate::dataset::{Dataset, InputSpec};
+use crate::dataset::{Dataset, Doubt, InputSpec};
 use crate::graph::{Graph, Port};
 use crate::report::describe::Description;
 use crate::{Error, import};
@@ -31,6 +31,19 @@ pub(super) fn spec_of_model(
         note(format!("input specification: {}", path.display()));
     }
     Ok(found.map(|(spec, _)| spec))
+}
+
+/// Looks at samples before any work, and warns of what is doubtful.
+pub(super) fn examine(samples: &Dataset) -> Result<Vec<Doubt>, Error> {
+    let doubts = samples.examine()?;
+    doubts.iter().for_each(warn);
+    Ok(doubts)
+}
+
+/// The files of a model: itself, and its specification.
+pub(super) fn files_of_model(model: &Path, spec: Option<&Path>) -> Vec<PathBuf> {
+    let spec = spec.map_or_else(|| model.with_extension("toml"), Path::to_path_buf);
+    vec![model.to_path_buf(), spec]
 }
 
 /// Reads a network, and says what could not be checked of it.
@@ -73,7 +86,9 @@ impl DataArgs {
             None => stored,
         };
         let data = Dataset::open(&self.data, self.labels.as_deref(), spec.as_ref(), inputs)?;
-        Ok(data.limit(self.limit.unwrap_or(usize::MAX)))
+        let data = data.limit(self.limit.unwrap_or(usize::MAX));
+        examine(&data)?;
+        Ok(data)
     }
 }
 
@@ -129,14 +144,23 @@ pub(super) struct EvalArgs {
 }
 
 impl EvalArgs {
+    /// Files and folders that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.eval.iter().chain(&self.eval_labels).cloned()
+    }
+
     /// Opens the samples, if they are given, for a network with these inputs.
     pub(super) fn open(
         &self,
         spec: Option<&InputSpec>,
         inputs: &[Port],
     ) -> Result<Option<Dataset>, Error> {
-        let open = |path: &PathBuf| Dataset::open(path, self.eval_labels.as_deref(), spec, inputs);
-        self.eval.as_ref().map(open).transpose()
+        let Some(path) = &self.eval else {
+            return Ok(None);
+        };
+        let data = Dataset::open(path, self.eval_labels.as_deref(), spec, inputs)?;
+        examine(&data)?;
+        Ok(Some(data))
     }
 }
 
@@ -159,12 +183,20 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// Files and folders that are read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let mut files = files_of_model(&self.model, self.input_spec.as_deref());
+        files.push(self.calib.clone());
+        files
+    }
+
     /// The network, how samples become its inputs, and the samples.
     pub(super) fn open(&self) -> Result<(Graph, Option<InputSpec>, Dataset), Error> {
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
         let graph = load_model(&self.model)?;
         let samples = Dataset::open(&self.calib, None, spec.as_ref(), &graph.inputs)?;
         let samples = samples.unlabelled().spread(self.calib_samples);
+        examine(&samples)?;
         Ok((graph, spec, samples))
     }
 }

@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod sensitivity;
 pub mod size;
+pub mod write;
 
 use crate::Error;
 use clap::{Parser, Subcommand};
@@ -98,6 +99,29 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 mod tests {
     use super::Cli;
     use clap::CommandFactory;
+
+    /// The long help of a command and of all below it.
+    fn helps(command: &mut clap::Command, all: &mut Vec<String>) {
+        all.push(command.render_long_help().to_string());
+        command
+            .get_subcommands_mut()
+            .for_each(|below| helps(below, all));
+    }
+
+    #[test]
+    fn help_shows_no_links_of_the_documentation() {
+        let mut command = Cli::command();
+        command.build();
+        let mut all = Vec::new();
+        helps(&mut command, &mut all);
+        assert!(all.len() > 10);
+        for help in all {
+            for link in ["[`", "`]", "::", "]("] {
+                let line = help.lines().find(|line| line.contains(link));
+                assert_eq!(line, None, "{link}");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

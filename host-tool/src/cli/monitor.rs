@@ -2,6 +2,7 @@
 
 use super::bench::{ms, text};
 use super::output;
+use super::write::check_outputs;
 use crate::Error;
 use crate::monitor::{Device, Heard, News, Source, watch};
 use crate::report::record::{Bench, Latency};
@@ -23,7 +24,7 @@ pub(super) struct Args {
     /// Files or named pipes with frames.
     #[arg(value_name = "FILE", group = "source")]
     files: Vec<PathBuf>,
-    /// A serial port; may be repeated, one board each.
+    /// A serial port; may be repeated, one board each (cargo feature `serial`).
     #[arg(long, value_name = "PORT", group = "source")]
     serial: Vec<String>,
     /// Bits a second of serial ports.
@@ -51,6 +52,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
+        let files = [&self.files[..], &self.unix].concat();
+        check_outputs(self.output.as_deref(), &files)?;
         let sources = self.sources();
         let mut screen = Screen::new(&sources, &self);
         let devices = watch(&sources, &mut |number, heard, news| {
@@ -176,7 +179,7 @@ impl Screen {
             return output::print(&format!("{origin}: {}\n", words(&heard.device, news)));
         };
         if let News::Event(Event::Text(text)) = news {
-            table.println(format!("{origin}: {}", text.trim_end()));
+            table.println(output::printable(&format!("{origin}: {}", text.trim_end())));
         }
         match self.rows.get_mut(number) {
             Some(place) => *place = row(heard),

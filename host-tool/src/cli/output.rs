@@ -1,6 +1,8 @@
 //! What commands print: JSON and text on stdout, errors and progress on stderr.
 
+use super::write::{is_stdout_taken, write_file};
 use crate::Error;
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -17,15 +19,65 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
 /// # Errors
 /// A value has no JSON form.
 pub fn json(value: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string_pretty(value)
-        .map_err(|source| Error::io(Path::new("JSON"))(io::Error::other(source)))
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|source| Error::io(Path::new("JSON"))(io::Error::other(source)))?;
+    let escape = |c, _: &str| match c {
+        '\n' => None,
+        c => steers(c).then(|| format!("\\u{:04x}", u32::from(c))),
+    };
+    Ok(escaped(&text, escape).into_owned())
 }
 
-/// Prints text on stdout as it is.
+/// Text without characters that steer a terminal, such as those of a model that calls a node `ESC [ 2 J`. Lines and
+/// tabs stay.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, |c, rest| match c {
+        '\n' | '\t' => None,
+        '\r' if rest.starts_with("\r\n") => None,
+        c => steers(c).then(|| c.escape_default().to_string()),
+    })
+}
+
+/// As [`printable`], on one line.
+fn cell(text: &str) -> Cow<'_, str> {
+    escaped(text, |c, _| {
+        steers(c).then(|| c.escape_default().to_string())
+    })
+}
+
+/// Control characters, and marks that reorder what is around them.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Puts what `escape` makes of a character (and of the text from there on) in its place.
+fn escaped(text: &str, escape: impl Fn(char, &str) -> Option<String>) -> Cow<'_, str> {
+    let mut safe = String::new();
+    let mut copied = 0;
+    for (at, c) in text.char_indices() {
+        if let Some(escape) = escape(c, &text[at..]) {
+            safe += &text[copied..at];
+            safe += &escape;
+            copied = at + c.len_utf8();
+        }
+    }
+    match copied {
+        0 => Cow::Borrowed(text),
+        _ => Cow::Owned(safe + &text[copied..]),
+    }
+}
+
+/// Prints text on stdout; on stderr where stdout takes the file that the command writes.
 ///
 /// # Errors
 /// Stdout cannot be written (a closed pipe is no error: the reader has seen enough).
 pub fn print(text: &str) -> Result<(), Error> {
+    let text = printable(text);
+    if is_stdout_taken() {
+        note(text.trim_end());
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
@@ -40,7 +92,12 @@ pub fn print(text: &str) -> Result<(), Error> {
 
 /// Says something on stderr, beside the result.
 pub fn note(text: impl AsRef<str>) {
-    let _ = writeln!(io::stderr(), "{}", text.as_ref());
+    let _ = writeln!(io::stderr(), "{}", printable(text.as_ref()));
+}
+
+/// Says on stderr what may be wrong, and what to do.
+pub fn warn(text: impl std::fmt::Display) {
+    note(format!("warning: {text}"));
 }
 
 /// Prints an error and those causes that its message does not already contain.
@@ -78,6 +135,8 @@ pub fn human_count(count: u64) -> String {
 
 /// A table of text: the first column to the left, the others to the right, two spaces between.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let on_one_line = |row: &Vec<String>| row.iter().map(|text| cell(text).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(on_one_line).collect();
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
             let cells = rows.iter().filter_map(|row| row.get(column));
@@ -87,7 +146,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         .collect();
     let header = header.iter().map(|cell| (*cell).to_owned()).collect();
     std::iter::once(&header)
-        .chain(rows)
+        .chain(&rows)
         .map(|row| line(row, &widths))
         .collect()
 }
@@ -109,38 +168,8 @@ fn line(row: &[String], widths: &[usize]) -> String {
 /// # Errors
 /// The file cannot be written.
 pub(super) fn write_text(path: &Path, text: &str) -> Result<(), Error> {
-    write_file(path, text.as_bytes())?;
+    write_file(path, printable(text).as_bytes())?;
     note(format!("wrote {}", path.display()));
-    Ok(())
-}
-
-/// Writes a file whole or not at all: to a temporary file beside it, then renamed.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        readable_by_all(file.as_file())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(Error::io(path))
-}
-
-#[cfg(unix)]
-fn readable_by_all(file: &std::fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_: &std::fs::File) -> io::Result<()> {
     Ok(())
 }
 
@@ -166,12 +195,31 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.json");
-        write_file(&path, b"one").unwrap();
-        write_file(&path, b"two").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    fn names_cannot_steer_a_terminal() {
+        let name = "\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\r\u{7f}ok";
+        let shown = r"\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\r\u{7f}ok";
+        assert_eq!(printable(name), shown);
+        assert_eq!(printable("a,b\r\n"), "a,b\r\n");
+        assert_eq!(
+            printable("plain\ttext: \u{e9} \u{6f22}\n"),
+            "plain\ttext: \u{e9} \u{6f22}\n"
+        );
+    }
+
+    #[test]
+    fn a_cell_stays_on_its_line() {
+        let rows = vec![vec!["a\nb".into(), "\u{1b}[2J".into()]];
+        assert_eq!(
+            table(&["x", "n"], &rows),
+            "x              n\na\\nb  \\u{1b}[2J\n"
+        );
+    }
+
+    #[test]
+    fn json_stays_json_without_control_characters() {
+        let text = json(&"a\u{9b}b\u{7f}\u{202e}\n").unwrap();
+        assert_eq!(text, r#""a\u009bb\u007f\u202e\n""#);
+        let back: String = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, "a\u{9b}b\u{7f}\u{202e}\n");
     }
 }

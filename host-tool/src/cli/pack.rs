@@ -2,18 +2,21 @@
 
 use super::board::BoardArg;
 use super::cache::CacheArgs;
-use super::data::{DATA_HELP, EvalArgs, load_model, spec_of_model};
+use super::data::{DATA_HELP, EvalArgs, examine, files_of_model, load_model, spec_of_model};
 use super::latency::LatencyArgs;
 use super::output::{self, human_bytes, note, table};
 use super::size;
+use super::write::{check_outputs, write_file};
 use crate::Error;
 use crate::dataset::{Dataset, InputSpec};
+use crate::eval::{self, Opened};
 use crate::graph::{Graph, Port};
 use crate::pack::{Goal, Packed, pack, pack_float};
 use crate::progress::Progress;
 use crate::prune::{Criterion, Pattern, Pruning, Schedule, Scope};
+use crate::quantize::FloatActivation;
 use crate::report::describe::Description;
-use crate::report::record::{Loss, Pack, PackLayer};
+use crate::report::record::{Expected, Loss, Pack, PackLayer};
 use crate::tradeoff::{MaxDrop, Samples, pack_within};
 use edgeprune_runtime::KernelLayout;
 use std::path::{Path, PathBuf};
@@ -56,13 +59,12 @@ pub(super) struct Args {
     /// anew.
     #[arg(long, default_value_t)]
     schedule: Schedule,
-    /// Which weights become zero together; 2:4 is a sparsity of a half. Kernels for ARM leave out the zeros of 4x4 where
-    /// that is faster: columns blocks (share that is not zero) and neon, neondot, neoni8mm (kernel, and below which share
-    /// it is the sparse one).
+    /// Which weights become zero together, with --sparsity: any, or groups that kernels can leave out. Groups save time
+    /// (4x4, on ARM) or tables of positions (2:4, 1x4); single weights lose least. 2:4 is a sparsity of a half by itself.
     #[arg(long, value_enum, default_value_t)]
     pattern: Pattern,
-    /// Lay the weights out for this board's kernels, which then read them where they lie in flash or in a
-    /// mapped file: a session opens at once and needs no memory for weights, but every weight takes a byte of
+    /// Lay the weights out for this board's kernels, which then read them where they lie in the package (in flash, or in
+    /// memory): a session opens at once and needs no memory for weights, but every weight takes a byte of
     /// the file. Elsewhere the package runs too, with the weights laid out in memory.
     #[arg(long, value_name = "BOARD", conflicts_with = "max_drop")]
     in_place: Option<BoardArg>,
@@ -88,6 +90,10 @@ pub(super) struct Args {
     cache: CacheArgs,
     #[command(flatten)]
     latency: LatencyArgs,
+    /// Fail, and write nothing, where the package is likely useless: an output below 15 dB, or channels or
+    /// decisions that are lost on held-out samples. Without it, that is a warning.
+    #[arg(long)]
+    strict: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -111,11 +117,14 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let pruning = self.pruning()?;
         self.check_eval()?;
+        check_outputs([self.package().as_path()], &self.files())?;
         let spec = spec_of_model(&self.model, self.input_spec.as_deref())?;
         let graph = load_model(&self.model)?;
         if self.float {
             let packed = pack_float(&graph, spec.as_ref())?;
-            return self.finish(&packed, None, "not quantized");
+            let samples = Dataset::synthetic(SYNTHETIC, spec.as_ref(), &graph.inputs);
+            let expected = self.expected(&graph, &packed, &samples)?;
+            return self.finish(&packed, None, expected, "not quantized");
         }
         let evaluation = self.eval.open(spec.as_ref(), &graph.inputs)?;
         let calibration = self.samples(spec.as_ref(), &graph.inputs)?;
@@ -130,16 +139,59 @@ impl Args {
             true => "not calibrated".to_owned(),
             false => format!("calibrated on {} samples", calibration.len()),
         };
-        self.finish(&packed, loss, &calibrated)
+        let expected = self.expected(&graph, &packed, &calibration)?;
+        self.finish(&packed, loss, expected, &calibrated)
+    }
+
+    /// What the package is expected to lose; says what is likely wrong with it, or fails where that is to be refused.
+    fn expected(
+        &self,
+        graph: &Graph,
+        packed: &Packed,
+        samples: &Dataset,
+    ) -> Result<Expected, Error> {
+        let path = self.package();
+        let opened = Opened::new(&path, &packed.bytes)?;
+        let expected = eval::expected(&opened, graph, samples, &Progress::Terminal)?;
+        if self.strict && !expected.warnings.is_empty() {
+            return Err(Error::Lossy {
+                path,
+                warnings: expected.warnings,
+            });
+        }
+        for warning in &expected.warnings {
+            note(format!("warning: {warning}"));
+        }
+        Ok(expected)
+    }
+
+    /// The file to write.
+    fn package(&self) -> PathBuf {
+        let path = self.output.clone();
+        path.unwrap_or_else(|| default_output(&self.model))
+    }
+
+    /// Files and folders that are read.
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files = files_of_model(&self.model, self.input_spec.as_deref());
+        files.extend(self.calib.iter().cloned().chain(self.eval.files()));
+        files
     }
 
     /// Writes the package and says what it is.
-    fn finish(&self, packed: &Packed, loss: Option<Loss>, calibrated: &str) -> Result<(), Error> {
-        let path = self.output.clone();
-        let path = path.unwrap_or_else(|| default_output(&self.model));
-        output::write_file(&path, &packed.bytes)?;
+    fn finish(
+        &self,
+        packed: &Packed,
+        loss: Option<Loss>,
+        expected: Expected,
+        calibrated: &str,
+    ) -> Result<(), Error> {
+        let path = self.package();
+        write_file(&path, &packed.bytes)?;
         let mut record = record(&path, packed)?;
         record.loss = loss;
+        record.kept_float.clone_from(&packed.float);
+        record.expected = Some(expected);
         let description = Description::of(&path, &packed.bytes)?;
         record.latency = self.latency.predict(&description.manifest)?;
         if self.json {
@@ -207,7 +259,9 @@ impl Args {
         match &self.calib {
             Some(path) => {
                 let samples = Dataset::open(path, None, spec, inputs)?;
-                Ok(samples.spread(self.calib_samples))
+                let samples = samples.spread(self.calib_samples);
+                examine(&samples)?;
+                Ok(samples)
             }
             None => {
                 note(
@@ -256,7 +310,7 @@ fn text(record: &Pack, calibrated: &str) -> String {
     format!(
         "{}\n{}: {} ({} bytes), {:.1} % of the model\n\
          {:.1} % of weights are not zero, {} channels removed, {calibrated}\n\
-         memory to run: {}\n{}{}",
+         memory to run: {}, and under Linux a copy of the package\n{}{}{}{}",
         table(&header, &rows),
         record.identity.package,
         human_bytes(record.package_bytes),
@@ -272,8 +326,20 @@ fn text(record: &Pack, calibrated: &str) -> String {
                 "latency: {}\n",
                 latency.words()
             )),
+        record.kept_float.iter().map(kept_float).collect::<String>(),
+        record
+            .expected
+            .as_ref()
+            .map_or_else(String::new, |expected| format!(
+                "expected: {}\n",
+                expected.words()
+            )),
         record.loss.map_or_else(String::new, lost),
     )
+}
+
+fn kept_float(activation: &FloatActivation) -> String {
+    format!("{} stays f32: {}\n", activation.name, activation.reason)
 }
 
 fn lost(loss: Loss) -> String {

@@ -1,6 +1,7 @@
 //! `edgeprune report`.
 
 use super::output;
+use super::write::check_outputs;
 use crate::Error;
 use crate::report::baseline::Baseline;
 use crate::report::fail_on::{Rule, check};
@@ -38,6 +39,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
+        let outputs = self.output.iter().map(|output| output.path.as_path());
+        check_outputs(outputs, &[&self.files[..], &self.baseline].concat())?;
         let report = Report::read(&self.files)?;
         let baseline = match self.baseline.as_slice() {
             [] => None,

@@ -1,7 +1,8 @@
 //! `edgeprune run`.
 
-use super::data::{DATA_HELP, read};
+use super::data::{DATA_HELP, examine, read};
 use super::output;
+use super::write::{check_outputs, write_file};
 use crate::Error;
 use crate::dataset::{Dataset, InputSpec};
 use crate::eval::{Opened, Runner, ranked};
@@ -58,6 +59,8 @@ impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
         let bytes = read(&self.package)?;
         let opened = Opened::new(&self.package, &bytes)?;
+        let files = self.outputs(opened.package().manifest().outputs().count());
+        check_outputs(files.iter().map(PathBuf::as_path), &self.inputs())?;
         let description = Description::of(&self.package, &bytes)?;
         let stored = description.input_spec()?;
         let names: Vec<String> = description
@@ -71,31 +74,65 @@ impl Args {
         let mut answers = Vec::new();
         for path in &self.samples {
             let data = Dataset::open(path, None, spec.as_ref(), &description.inputs())?;
+            examine(&data)?;
             answers.extend(answer(&opened, &data, &names)?);
         }
-        self.write(&opened, &answers)?;
+        for (index, file) in files.iter().enumerate() {
+            write(file, &opened, index, &answers)?;
+        }
         if self.json {
             return output::print_json(&answers);
         }
         output::print(&answers.iter().map(text).collect::<String>())
     }
 
-    fn write(&self, opened: &Opened<'_>, answers: &[Answer]) -> Result<(), Error> {
-        let Some(path) = &self.output else {
-            return Ok(());
-        };
-        for (index, output) in opened.package().manifest().outputs().enumerate() {
-            let each = output.source_shape.iter().skip(1).map(|&d| u64::from(d));
-            let shape: Vec<u64> = std::iter::once(answers.len() as u64).chain(each).collect();
-            let values = answers
-                .iter()
-                .flat_map(|answer| source_order(&output, &answer.outputs[index]));
-            let file = numbered(path, index);
-            let bytes = npy(&shape, values).map_err(Error::io(&file))?;
-            output::write_file(&file, &bytes)?;
-            output::note(format!("wrote {}", file.display()));
-        }
-        Ok(())
+    /// Files and folders that are read.
+    fn inputs(&self) -> Vec<PathBuf> {
+        let mut inputs = vec![self.package.clone()];
+        inputs.extend(self.samples.iter().chain(&self.input_spec).cloned());
+        inputs
+    }
+
+    /// The files that are written, one for each of `count` outputs; none without -o.
+    fn outputs(&self, count: usize) -> Vec<PathBuf> {
+        let output = self.output.iter();
+        output
+            .flat_map(|path| (0..count).map(|index| numbered(path, index)))
+            .collect()
+    }
+}
+
+/// Writes an output of all samples.
+fn write(file: &Path, opened: &Opened<'_>, index: usize, answers: &[Answer]) -> Result<(), Error> {
+    let Some(output) = opened.package().manifest().outputs().nth(index) else {
+        return Ok(());
+    };
+    let elements = opened.output_elements()[index];
+    let mut shape = vec![answers.len() as u64];
+    shape.extend(sample_shape(&output.source_shape, elements));
+    let values = answers
+        .iter()
+        .flat_map(|answer| source_order(&output, &answer.outputs[index]));
+    let bytes = npy(&shape, values).map_err(Error::io(file))?;
+    write_file(file, &bytes)?;
+    output::note(format!("wrote {}", file.display()));
+    Ok(())
+}
+
+/// Dimensions of one sample's output: those of the source model without a batch of 1. A scalar has none, and an output
+/// that the model has squeezed keeps all of its dimensions.
+fn sample_shape(source: &[u32], elements: usize) -> Vec<u64> {
+    let shape = match source {
+        [1, rest @ ..] => rest,
+        all => all,
+    };
+    let shape: Vec<u64> = shape.iter().map(|&dim| dim.into()).collect();
+    let is_whole = shape.iter().product::<u64>() == elements as u64;
+    // of a rank beyond what a package holds
+    if is_whole {
+        shape
+    } else {
+        vec![elements as u64]
     }
 }
 
@@ -149,10 +186,14 @@ fn text(answer: &Answer) -> String {
 /// A sample's values in the order of the source model's dimensions.
 fn source_order(output: &Output<'_>, values: &[f32]) -> Vec<f32> {
     match (output.layout, output.source_shape.as_slice()) {
-        (Layout::Nchw, &[_, channels, ..]) => {
-            let channels = channels as usize;
-            let of_channel = |c| values.iter().skip(c).step_by(channels.max(1)).copied();
-            (0..channels).flat_map(of_channel).collect()
+        (Layout::Nchw, &[images, channels, ..]) => {
+            let channels = (channels as usize).max(1);
+            let image = |image: &[f32]| {
+                let of_channel = |c| image.iter().skip(c).step_by(channels).copied();
+                (0..channels).flat_map(of_channel).collect::<Vec<f32>>()
+            };
+            let each = values.len() / (images as usize).max(1);
+            values.chunks_exact(each.max(1)).flat_map(image).collect()
         }
         _ => values.to_vec(),
     }
@@ -173,4 +214,33 @@ fn npy(shape: &[u64], values: impl Iterator<Item = f32>) -> std::io::Result<Vec<
     writer.extend(values)?;
     writer.finish()?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_one_is_left_out_and_no_other_dimension() {
+        assert_eq!(sample_shape(&[1, 3, 4], 12), [3, 4]);
+        assert_eq!(sample_shape(&[5], 5), [5]);
+        assert_eq!(sample_shape(&[2, 3, 4], 24), [2, 3, 4]);
+        assert!(sample_shape(&[], 1).is_empty());
+        assert!(sample_shape(&[1], 1).is_empty());
+        assert_eq!(sample_shape(&[1, 2, 2, 2, 2, 2], 64), [64], "a cut shape");
+    }
+
+    #[test]
+    fn each_image_of_several_is_reordered_by_itself() {
+        let shape = [2, 2, 1, 2];
+        let output = Output {
+            name: "y",
+            tensor: 0,
+            source_shape: shape.into_iter().collect(),
+            layout: Layout::Nchw,
+        };
+        let values = [0.0, 10.0, 1.0, 11.0, 20.0, 30.0, 21.0, 31.0];
+        let expected = [0.0, 1.0, 10.0, 11.0, 20.0, 21.0, 30.0, 31.0];
+        assert_eq!(source_order(&output, &values), expected);
+    }
 }

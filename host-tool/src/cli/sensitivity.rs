@@ -2,6 +2,7 @@
 
 use super::cache::CacheArgs;
 use super::data::{DATA_HELP, ModelArgs};
+use super::write::check_outputs;
 use super::{output, size};
 use crate::Error;
 use crate::graph::find_redundant;
@@ -42,6 +43,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> Result<(), Error> {
+        let outputs = self.csv.iter().chain(&self.output);
+        check_outputs(outputs.map(PathBuf::as_path), &self.model.files())?;
         let seen = self.measure()?;
         if let Some(path) = &self.csv {
             output::write_text(path, &csv(&seen))?;

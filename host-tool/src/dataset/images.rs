@@ -7,15 +7,16 @@ use super::spec::{self, InputSpec};
 use crate::Error;
 use edgeprune_format::manifest::{ChannelOrder, Resize};
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, GrayImage, ImageReader, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, ImageResult, Limits, RgbImage};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Image files in the order of their names.
 #[derive(Debug)]
 pub(super) struct Images {
     folder: PathBuf,
-    /// Relative to the folder, with `/` between folder and file.
-    files: Vec<String>,
+    /// Relative to the folder, with `/` between folder and file. Need not be UTF-8.
+    files: Vec<OsString>,
 }
 
 impl Images {
@@ -42,7 +43,8 @@ impl Images {
     }
 
     pub(super) fn name(&self, index: usize) -> String {
-        self.files.get(index).cloned().unwrap_or_default()
+        let name = self.files.get(index);
+        name.map_or_else(String::new, |name| name.display().to_string())
     }
 
     pub(super) fn sample(
@@ -51,7 +53,11 @@ impl Images {
         spec: Option<&InputSpec>,
         forms: &[InputForm],
     ) -> Result<Vec<Vec<f32>>, Error> {
-        let path = self.folder.join(self.name(index));
+        let path = self.folder.join(
+            self.files
+                .get(index)
+                .map_or(OsStr::new(""), OsString::as_os_str),
+        );
         let spec = spec.ok_or_else(|| spec::missing(&self.folder))?;
         let image = decode(&path)?;
         forms
@@ -64,9 +70,9 @@ impl Images {
 /// The images of a folder, before anything is known of the network.
 struct Listing {
     folder: PathBuf,
-    files: Vec<String>,
+    files: Vec<OsString>,
     /// Sub-folders that hold images, in sorted order.
-    classes: Vec<String>,
+    classes: Vec<OsString>,
 }
 
 impl Listing {
@@ -79,7 +85,7 @@ impl Listing {
         if files.is_empty() {
             for class in folders_in(path)? {
                 let inside = images_in(&path.join(&class))?;
-                files.extend(inside.iter().map(|file| format!("{class}/{file}")));
+                files.extend(inside.iter().map(|file| inside_of(&class, file)));
                 classes.extend((!inside.is_empty()).then_some(class));
             }
         }
@@ -98,10 +104,9 @@ impl Listing {
     }
 
     fn of_file(path: &Path) -> Self {
-        let name = path.file_name().unwrap_or_default();
         Self {
             folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
-            files: vec![name.to_string_lossy().into_owned()],
+            files: vec![path.file_name().unwrap_or_default().to_owned()],
             classes: Vec::new(),
         }
     }
@@ -132,18 +137,27 @@ impl Listing {
         let named: Option<Vec<usize>> = self
             .classes
             .iter()
-            .map(|class| class_named(spec.labels.as_deref()?, class))
+            .map(|class| class_named(spec.labels.as_deref()?, class.to_str()?))
             .collect();
         let indices = named.unwrap_or_else(|| (0..self.classes.len()).collect());
-        let class_of = |file: &String| {
-            let folder = file.split_once('/').map_or("", |(folder, _)| folder);
-            self.classes.iter().position(|class| class == folder)
+        let class_of = |file: &OsString| {
+            let folder = Path::new(file).parent()?;
+            self.classes
+                .iter()
+                .position(|class| folder == Path::new(class))
         };
         self.files
             .iter()
             .filter_map(|file| class_of(file).map(|class| indices[class]))
             .collect()
     }
+}
+
+fn inside_of(class: &OsStr, file: &OsStr) -> OsString {
+    let mut name = class.to_os_string();
+    name.push("/");
+    name.push(file);
+    name
 }
 
 /// The class called `name`, or whose name starts with that word.
@@ -160,21 +174,21 @@ pub(super) fn is_image(path: &Path) -> bool {
         .any(|extension| labels::has_extension(path, extension))
 }
 
-fn images_in(folder: &Path) -> Result<Vec<String>, Error> {
+fn images_in(folder: &Path) -> Result<Vec<OsString>, Error> {
     names_in(folder, |path| is_image(path) && path.is_file())
 }
 
-fn folders_in(folder: &Path) -> Result<Vec<String>, Error> {
+fn folders_in(folder: &Path) -> Result<Vec<OsString>, Error> {
     names_in(folder, Path::is_dir)
 }
 
-fn names_in(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>, Error> {
+fn names_in(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<OsString>, Error> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let path = entry.map_err(Error::io(folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if wanted(&path) && !name.starts_with('.') {
-            names.push(name.into_owned());
+        let name = path.file_name().unwrap_or_default();
+        if wanted(&path) && !name.as_encoded_bytes().starts_with(b".") {
+            names.push(name.to_owned());
         }
     }
     names.sort_unstable();
@@ -214,13 +228,23 @@ fn check_channels(channels: usize, spec: &InputSpec) -> Result<(), String> {
     Ok(())
 }
 
+/// An image, turned upright as its EXIF orientation says.
 fn decode(path: &Path) -> Result<DynamicImage, Error> {
     let reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(Error::io(path))?;
-    reader
-        .decode()
-        .map_err(|cause| Error::data(path, format!("cannot decode the image: {cause}")))
+    upright(reader).map_err(|cause| Error::data(path, format!("cannot decode the image: {cause}")))
+}
+
+fn upright<R: std::io::BufRead + std::io::Seek>(
+    reader: ImageReader<R>,
+) -> ImageResult<DynamicImage> {
+    let mut decoder = reader.into_decoder()?;
+    Limits::default().reserve(decoder.total_bytes())?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    Ok(image)
 }
 
 /// A sample of an array as the network's input.
@@ -278,7 +302,7 @@ fn sized<P: image::Pixel<Subpixel = u8> + 'static>(
     let cropped = match preprocess.crop.map(|crop| crop.map(u32::from)) {
         None => resized,
         Some([high, wide]) if high <= height && wide <= width => {
-            let (x, y) = ((width - wide) / 2, (height - high) / 2);
+            let (x, y) = (half(width - wide), half(height - high));
             imageops::crop_imm(&resized, x, y, wide, high).to_image()
         }
         Some([high, wide]) => {
@@ -297,6 +321,15 @@ fn sized<P: image::Pixel<Subpixel = u8> + 'static>(
         ));
     }
     Ok(cropped)
+}
+
+/// Half of a number of pixels, rounded to the nearest and to even between two, as torchvision's
+/// `center_crop` rounds.
+fn half(pixels: u32) -> u32 {
+    match pixels % 4 {
+        3 => pixels.div_ceil(2),
+        _ => pixels / 2,
+    }
 }
 
 /// Width and height after resizing, `None` if they stay. The longer side is cut to a whole pixel,
@@ -377,6 +410,65 @@ mod tests {
         let spec = spec(Resize::None, Some([1, 1]), ChannelOrder::Bgr);
         let values = prepare(&image(5, 7), &spec, &form([1, 1, 1, 3])).unwrap();
         assert_eq!(values, [4.0, 1.0, 0.5]);
+    }
+
+    #[test]
+    fn the_offset_of_a_crop_rounds_to_even() {
+        let halves: Vec<u32> = (0..10).map(half).collect();
+        assert_eq!(halves, [0, 0, 1, 2, 2, 2, 3, 4, 4, 4]);
+        let spec = spec(Resize::None, Some([16, 16]), ChannelOrder::Rgb);
+        let values = prepare(&image(19, 17), &spec, &form([1, 16, 16, 3])).unwrap();
+        assert_eq!(values[..2], [0.5, -0.5], "column 2, row 0");
+    }
+
+    /// A JPEG of 2 blocks by 1, red and blue, with an EXIF segment that says an orientation.
+    fn photo(orientation: u8) -> Vec<u8> {
+        let picture = RgbImage::from_fn(16, 8, |x, y| match (x < 8, y < 4) {
+            (true, _) => image::Rgb([250, 0, 0]),
+            (false, true) => image::Rgb([0, 250, 0]),
+            (false, false) => image::Rgb([0, 0, 250]),
+        });
+        let mut jpeg = std::io::Cursor::new(Vec::new());
+        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 100);
+        picture.write_with_encoder(encoder).unwrap();
+        let mut exif = b"\xff\xe1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0".to_vec();
+        exif.extend(*b"\x12\x01\x03\0\x01\0\0\0");
+        exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        let mut bytes = jpeg.into_inner();
+        bytes.splice(2..2, exif);
+        bytes
+    }
+
+    #[test]
+    fn every_exif_orientation_is_obeyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("photo.jpg");
+        // Where the stored red (left), green (above right) and blue (below right) come to lie, as
+        // (x, y) in eighths of the upright picture: EXIF 2.32, table of tag 0x0112.
+        let places = [
+            [(1, 4), (6, 1), (6, 6)],
+            [(6, 4), (1, 1), (1, 6)],
+            [(6, 4), (1, 6), (1, 1)],
+            [(1, 4), (6, 6), (6, 1)],
+            [(4, 1), (1, 6), (6, 6)],
+            [(4, 1), (6, 6), (1, 6)],
+            [(4, 6), (6, 1), (1, 1)],
+            [(4, 6), (1, 1), (6, 1)],
+        ];
+        for (orientation, places) in (1u8..).zip(places) {
+            std::fs::write(&path, photo(orientation)).unwrap();
+            let upright = decode(&path).unwrap().to_rgb8();
+            let (width, height) = upright.dimensions();
+            let size = if orientation < 5 { (16, 8) } else { (8, 16) };
+            assert_eq!((width, height), size, "orientation {orientation}");
+            for (channel, (x, y)) in places.into_iter().enumerate() {
+                let pixel = upright.get_pixel(x * width / 8, y * height / 8).0;
+                assert!(
+                    pixel[channel] > 150,
+                    "orientation {orientation}: {pixel:?} at {x}, {y}"
+                );
+            }
+        }
     }
 
     #[test]

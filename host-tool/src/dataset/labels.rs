@@ -1,20 +1,33 @@
 //! Class indices from CSV, text and `.npy` files.
 
 use super::arrays::Array;
+use super::text;
 use crate::Error;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// One index a sample, in order, from `.npy`, `.txt` or the last column of a `.csv`.
 pub(super) fn in_order(path: &Path, samples: usize) -> Result<Vec<usize>, Error> {
-    let labels = if has_extension(path, "npy") {
-        of_array(path, &Array::open(path)?)?
-    } else {
-        let entries = entries(path)?;
-        entries.into_iter().map(|(_, index)| index).collect()
-    };
-    check_count(path, labels.len(), samples)?;
-    Ok(labels)
+    if has_extension(path, "npy") {
+        let labels = of_array(path, &Array::open(path)?)?;
+        check_count(path, labels.len(), samples)?;
+        return Ok(labels);
+    }
+    let lines = Lines::read(path)?;
+    match (&lines.heading, lines.entries.len()) {
+        (Some(heading), count) if count + 1 == samples => Err(Error::data(
+            path,
+            format!(
+                "{count} labels for {samples} samples: the first line, `{heading}`, is no class \
+                 index and counts as a heading"
+            ),
+        )),
+        (_, count) => {
+            check_count(path, count, samples)?;
+            Ok(lines.entries.into_iter().map(|entry| entry.index).collect())
+        }
+    }
 }
 
 /// An array's elements as class indices, one a sample.
@@ -40,7 +53,7 @@ pub(super) fn check_count(path: &Path, labels: usize, samples: usize) -> Result<
     if labels != samples {
         return Err(Error::data(
             path,
-            format!("{labels} labels for {samples} samples: want one a sample"),
+            format!("{labels} labels for {samples} samples: want one label per sample"),
         ));
     }
     Ok(())
@@ -54,24 +67,27 @@ fn class_index(value: f32) -> Option<usize> {
     (value >= 0.0 && value.fract() == 0.0 && value < 16_777_216.0).then_some(value as usize)
 }
 
-/// The labels of files, from a CSV `file,index`.
-pub(super) fn by_file(path: &Path, files: &[String]) -> Result<Vec<usize>, Error> {
+/// The labels of files, from a CSV `file,index`. Names are bytes: they need not be UTF-8.
+pub(super) fn by_file(path: &Path, files: &[OsString]) -> Result<Vec<usize>, Error> {
     let by_name = file_labels(path)?;
-    let known: std::collections::HashSet<&str> = files.iter().map(String::as_str).collect();
-    let mut strangers: Vec<&str> = by_name
+    let known: HashSet<&OsStr> = files.iter().map(OsString::as_os_str).collect();
+    let mut strangers: Vec<&OsStr> = by_name
         .keys()
-        .map(String::as_str)
+        .map(OsString::as_os_str)
         .filter(|name| !known.contains(name))
         .collect();
     strangers.sort_unstable();
     if let Some(first) = strangers.first() {
-        let count = strangers.len();
         return Err(Error::data(
             path,
-            format!("{count} of the files named here are not in the folder, first `{first}`"),
+            format!(
+                "{} of the files named here are not in the folder, first `{}`",
+                strangers.len(),
+                first.display()
+            ),
         ));
     }
-    let found: Result<Vec<usize>, &String> = files
+    let found: Result<Vec<usize>, &OsString> = files
         .iter()
         .map(|name| by_name.get(name).copied().ok_or(name))
         .collect();
@@ -79,17 +95,18 @@ pub(super) fn by_file(path: &Path, files: &[String]) -> Result<Vec<usize>, Error
         Error::data(
             path,
             format!(
-                "{} labels for {} images: `{name}` has none",
+                "{} labels for {} images: `{}` has none",
                 by_name.len(),
-                files.len()
+                files.len(),
+                name.display()
             ),
         )
     })
 }
 
-fn file_labels(path: &Path) -> Result<HashMap<String, usize>, Error> {
+fn file_labels(path: &Path) -> Result<HashMap<OsString, usize>, Error> {
     let mut by_name = HashMap::new();
-    for (name, index) in entries(path)? {
+    for Entry { name, index } in Lines::read(path)?.entries {
         let Some(name) = name else {
             return Err(Error::data(
                 path,
@@ -97,47 +114,84 @@ fn file_labels(path: &Path) -> Result<HashMap<String, usize>, Error> {
             ));
         };
         if by_name.insert(name.clone(), index).is_some() {
-            return Err(Error::data(path, format!("`{name}` is named twice")));
+            let cause = format!("`{}` is named twice", name.display());
+            return Err(Error::data(path, cause));
         }
     }
     Ok(by_name)
 }
 
-/// Lines `index` or `anything,index`. A first line that has no index is a heading.
-fn entries(path: &Path) -> Result<Vec<(Option<String>, usize)>, Error> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    let mut entries = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() {
-            continue;
-        }
-        match entry(line) {
-            Some(entry) => entries.push(entry),
-            None if number == 0 => {}
-            None => {
-                return Err(Error::data(
-                    path,
-                    format!(
-                        "line {}: `{line}` does not end in a class index",
-                        number + 1
-                    ),
-                ));
-            }
-        }
-    }
-    if entries.is_empty() {
-        return Err(Error::data(path, "no labels: lines are `file,index`"));
-    }
-    Ok(entries)
+/// Lines `index` or `anything,index`.
+struct Lines {
+    /// The first line, if it has no index.
+    heading: Option<String>,
+    entries: Vec<Entry>,
 }
 
-fn entry(line: &str) -> Option<(Option<String>, usize)> {
-    let (name, index) = match line.rsplit_once(',') {
-        Some((name, index)) => (Some(name.trim().trim_matches('"').to_owned()), index),
-        None => (None, line),
-    };
-    Some((name, index.trim().parse().ok()?))
+struct Entry {
+    name: Option<OsString>,
+    index: usize,
+}
+
+impl Lines {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = text::read_bytes(path)?;
+        let (mut heading, mut entries) = (None, Vec::new());
+        for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            let shown = || String::from_utf8_lossy(line).into_owned();
+            match Entry::of(line) {
+                Some(entry) => entries.push(entry),
+                None if number == 0 => heading = Some(shown()),
+                None => {
+                    let line = number + 1;
+                    let cause = format!("line {line}: `{}` does not end in a class index", shown());
+                    return Err(Error::data(path, cause));
+                }
+            }
+        }
+        if entries.is_empty() {
+            return Err(Error::data(path, "no labels: lines are `file,index`"));
+        }
+        Ok(Self { heading, entries })
+    }
+}
+
+impl Entry {
+    fn of(line: &[u8]) -> Option<Self> {
+        let comma = line.iter().rposition(|&byte| byte == b',');
+        let (name, index) = match comma {
+            Some(comma) => (
+                Some(unquoted(line[..comma].trim_ascii())),
+                &line[comma + 1..],
+            ),
+            None => (None, line),
+        };
+        Some(Self {
+            name: name.map(file_name),
+            index: std::str::from_utf8(index).ok()?.trim().parse().ok()?,
+        })
+    }
+}
+
+/// Bytes without quotes around them.
+fn unquoted(name: &[u8]) -> &[u8] {
+    let inner = name.strip_prefix(b"\"").and_then(|n| n.strip_suffix(b"\""));
+    inner.unwrap_or(name)
+}
+
+#[cfg(unix)]
+fn file_name(bytes: &[u8]) -> OsString {
+    use std::os::unix::ffi::OsStrExt;
+    OsStr::from_bytes(bytes).to_os_string()
+}
+
+#[cfg(not(unix))]
+fn file_name(bytes: &[u8]) -> OsString {
+    String::from_utf8_lossy(bytes).into_owned().into()
 }
 
 pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
@@ -158,7 +212,7 @@ mod tests {
 
     #[test]
     fn labels_follow_the_files_not_the_lines() {
-        let files = ["a.png".to_owned(), "b.png".to_owned()];
+        let files = ["a.png".into(), "b.png".into()];
         with("file,index\nb.png,7\na.png,3\n", |path| {
             assert_eq!(by_file(path, &files).unwrap(), [3, 7]);
         });
@@ -166,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_label_of_a_missing_file_is_named() {
-        let files = ["a.png".to_owned()];
+        let files = ["a.png".into()];
         with("a.png,1\nz.png,2\n", |path| {
             let message = by_file(path, &files).unwrap_err().to_string();
             assert!(message.contains("z.png"), "{message}");
@@ -175,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_label_is_named() {
-        let files = ["a.png".to_owned(), "b.png".to_owned()];
+        let files = ["a.png".into(), "b.png".into()];
         with("a.png,1\n", |path| {
             let message = by_file(path, &files).unwrap_err().to_string();
             assert!(message.contains("b.png"), "{message}");
@@ -196,5 +250,30 @@ mod tests {
             assert_eq!(in_order(path, 3).unwrap(), [1, 2, 3]);
             assert!(in_order(path, 4).is_err());
         });
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_heading() {
+        with("\u{feff}1\n2\n3\n", |path| {
+            assert_eq!(in_order(path, 3).unwrap(), [1, 2, 3]);
+        });
+    }
+
+    #[test]
+    fn a_heading_is_named_where_a_label_is_missing() {
+        with("one\n2\n3\n", |path| {
+            let message = in_order(path, 3).unwrap_err().to_string();
+            assert!(message.contains("`one`"), "{message}");
+        });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_need_not_be_utf_8() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.csv");
+        std::fs::write(&path, b"\xff\xe9.png,7\n\"b,c.png\",3\n").unwrap();
+        let files = ["b,c.png".into(), file_name(b"\xff\xe9.png")];
+        assert_eq!(by_file(&path, &files).unwrap(), [3, 7]);
     }
 }

@@ -4,12 +4,15 @@
 //! Samples are in the order of their file names, whatever the file system's order.
 
 mod arrays;
+mod doubt;
 mod images;
 mod labels;
 mod order;
 pub mod spec;
 mod synthetic;
+mod text;
 
+pub use doubt::{Doubt, DoubtKind, Scale};
 pub use spec::InputSpec;
 
 use crate::Error;
@@ -32,6 +35,9 @@ pub struct Dataset {
     /// By index into the source.
     labels: Option<Vec<usize>>,
 }
+
+/// Without samples that nothing was fitted to, every so many-th judges.
+const EVERY: usize = 5;
 
 #[derive(Debug)]
 enum Source {
@@ -162,11 +168,46 @@ impl Dataset {
     /// One sample, preprocessed, NHWC: the values of each model input in order.
     ///
     /// # Errors
-    /// A file that cannot be read or decoded, an image whose size or channels do not fit, an `i`
-    /// that is not below [`Self::len`].
+    /// A file that cannot be read or decoded, an image whose size or channels do not fit, values that
+    /// are not finite, an `i` that is not below [`Self::len`].
     pub fn sample(&self, i: usize) -> Result<Vec<Vec<f32>>, Error> {
+        self.at(self.index(i)?)
+    }
+
+    /// At most `most` samples to judge on what was fitted to these: of those that [`Self::spread`] left out,
+    /// evenly spread; made-up ones that are not among these; else every fifth of these.
+    pub fn held_out(&self, most: usize) -> HeldOut<'_> {
+        let all = self.source.len();
+        let mut is_chosen = vec![false; all];
+        self.chosen
+            .iter()
+            .for_each(|&index| is_chosen[index] = true);
+        let mut others: Vec<usize> = match self.is_synthetic() {
+            true => (all..all + most).collect(),
+            false => (0..all).filter(|&index| !is_chosen[index]).collect(),
+        };
+        let unseen = !others.is_empty();
+        if !unseen {
+            let every = if self.len() < EVERY { 1 } else { EVERY };
+            others = self
+                .chosen
+                .iter()
+                .copied()
+                .skip(every - 1)
+                .step_by(every)
+                .collect();
+        }
+        let count = most.min(others.len());
+        let spread = (0..count).map(|i| others[(2 * i + 1) * others.len() / (2 * count)]);
+        HeldOut {
+            data: self,
+            indices: spread.collect(),
+            unseen,
+        }
+    }
+
+    fn at(&self, index: usize) -> Result<Vec<Vec<f32>>, Error> {
         let spec = self.spec.as_ref();
-        let index = self.index(i)?;
         match &self.source {
             Source::Images(images) => images.sample(index, spec, &self.forms),
             Source::Arrays(arrays) => arrays.sample(index, spec, &self.forms),
@@ -191,6 +232,40 @@ impl Dataset {
             (_, Some(index)) => format!("{}[{index}]", self.path.display()),
             (_, None) => String::new(),
         }
+    }
+}
+
+/// Samples to judge on what was fitted to others.
+#[derive(Debug)]
+pub struct HeldOut<'a> {
+    data: &'a Dataset,
+    indices: Vec<usize>,
+    unseen: bool,
+}
+
+impl HeldOut<'_> {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// Whether nothing was fitted to them.
+    pub fn is_unseen(&self) -> bool {
+        self.unseen
+    }
+
+    /// One sample, as [`Dataset::sample`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sample(&self, i: usize) -> Result<Vec<Vec<f32>>, Error> {
+        let none = || Error::data(self.data.path(), format!("there is no sample {i}"));
+        self.data.at(*self.indices.get(i).ok_or_else(none)?)
     }
 }
 
@@ -236,6 +311,16 @@ mod tests {
     fn a_subset_larger_than_the_data_is_the_data() {
         let all = Dataset::synthetic(3, None, &[port()]);
         assert_eq!(all.spread(9).limit(7).chosen, [0, 1, 2]);
+    }
+
+    #[test]
+    fn made_up_samples_are_held_out_beyond_those_that_calibrate() {
+        let data = Dataset::synthetic(3, None, &[port()]);
+        let held_out = data.held_out(2);
+        assert!(held_out.is_unseen());
+        assert_eq!(held_out.indices, [3, 4]);
+        assert_ne!(held_out.sample(0).unwrap(), data.sample(0).unwrap());
+        assert!(held_out.sample(2).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The input specification: how a sample becomes the network's input, in a small TOML file.
 
-use super::Dataset;
+use super::{Dataset, text};
 use crate::Error;
 use crate::graph::Layout;
 use edgeprune_format::manifest::{ChannelOrder, Input, MAX_MEAN_CHANNELS, Preprocess, Resize};
@@ -63,7 +63,7 @@ impl InputSpec {
     /// # Errors
     /// Files that cannot be read, keys or values that mean nothing here.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = text::read(path)?;
         let file: File =
             toml::from_str(&text).map_err(|cause| Error::data(path, explain(&cause)))?;
         let labels = file.input.labels.clone();
@@ -121,6 +121,18 @@ impl InputSpec {
         }
     }
 
+    /// Least and greatest value that pixels become; `None` where they stay as they are.
+    pub(super) fn range(&self) -> Option<(f32, f32)> {
+        let scales = || (0..self.channels()).map(|channel| self.mean_std(channel));
+        let ends = scales().flat_map(|(mean, std)| [-mean / std, (255.0 - mean) / std]);
+        let (low, high) = ends.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), end| {
+            (low.min(end), high.max(end))
+        });
+        scales()
+            .any(|scale| scale != (0.0, 1.0))
+            .then_some((low, high))
+    }
+
     /// Mean and divisor of a channel.
     pub fn mean_std(&self, channel: usize) -> (f32, f32) {
         let of = |values: &[f32], default| {
@@ -159,6 +171,7 @@ impl Typed {
         if std.contains(&0.0) {
             return Err("`std` divides: it cannot be 0".into());
         }
+        check_scale(&mean, &std)?;
         let preprocess = Preprocess {
             resize: match self.resize {
                 None => Resize::None,
@@ -195,6 +208,17 @@ fn check_channels(key: &str, values: &[f32], channels: usize) -> Result<(), Stri
     Ok(())
 }
 
+/// Every pixel must become a finite input.
+fn check_scale(mean: &[f32], std: &[f32]) -> Result<(), String> {
+    let largest = mean.iter().fold(255f32, |most, mean| most.max(mean.abs()));
+    match std.iter().find(|std| !(2.0 * largest / *std).is_finite()) {
+        Some(std) => Err(format!(
+            "`std` is too small: pixels overflow when divided by {std}"
+        )),
+        None => Ok(()),
+    }
+}
+
 fn non_zero<const N: usize>(key: &str, size: [u16; N]) -> Result<[u16; N], String> {
     if size.contains(&0) {
         return Err(format!("`{key}` cannot be 0 pixels"));
@@ -211,7 +235,7 @@ fn explain(cause: &toml::de::Error) -> String {
 }
 
 fn class_names(path: &Path) -> Result<Vec<String>, Error> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = text::read(path)?;
     let names = lines(&text);
     if names.is_empty() {
         return Err(Error::data(path, "no class names: one a line"));
@@ -269,10 +293,17 @@ mod tests {
             "[input]\ncrop = \"big\"\n",
             "[input]\nlayout = \"hwc\"\n",
             "[input]\nmean = [nan]\n",
+            "[input]\nstd = [1e-40]\n",
+            "[input]\nmean = [3e38]\nstd = [0.5]\n",
             "[input]\nlabels = \"missing.txt\"\n",
         ] {
             assert!(read(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        assert!(read("\u{feff}[input]\nmean = [127.5]\n").is_ok());
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Files {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         for asset in ASSETS {
             let path = folder.join(asset.name);
-            crate::cli::output::write_file(&path, asset.bytes)?;
+            crate::cli::write::write_file(&path, asset.bytes)?;
         }
         let folder = folder.to_path_buf();
         Ok(Self { folder })

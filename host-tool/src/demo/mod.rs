@@ -4,7 +4,8 @@
 mod assets;
 
 use crate::bench::{self, BenchOptions, BoardVm, Destination, Job};
-use crate::cli::output::{human_bytes, json, note, write_file};
+use crate::cli::output::{human_bytes, json, note};
+use crate::cli::write::write_file;
 use crate::dataset::{Dataset, InputSpec};
 use crate::eval::{Opened, evaluate};
 use crate::graph::Graph;

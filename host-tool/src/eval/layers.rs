@@ -3,7 +3,6 @@
 use super::runner::{Opened, each_sample};
 use super::score::Noise;
 use crate::Error;
-use crate::dataset::Dataset;
 use crate::graph::{self, Graph};
 use crate::progress::Progress;
 use crate::quantize::Equalization;
@@ -22,15 +21,15 @@ const MOST: usize = 10;
 /// have, by name, with outputs of the same size, are compared: removed channels change sizes.
 pub(super) fn worst(
     opened: &Opened<'_>,
-    data: &Dataset,
+    (count, sample): (usize, impl Fn(usize) -> Result<Vec<Vec<f32>>, Error> + Sync),
     graph: &Graph,
     progress: &Progress,
 ) -> Result<Vec<EvalLayer>, Error> {
     let pairs = pairs(opened, graph);
-    let count = data.len().min(SAMPLES);
+    let count = count.min(SAMPLES);
     let stage = progress.stage("layers", count);
     let samples = each_sample(opened, count, |runner, i| {
-        let inputs = data.sample(i)?;
+        let inputs = sample(i)?;
         let mut comparison = Comparison::new(&pairs, graph, &inputs);
         runner.run_observed(&inputs, &mut comparison)?;
         stage.advance(1);

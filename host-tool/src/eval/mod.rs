@@ -1,11 +1,13 @@
 //! Scores a package by running it with the device runtime itself, against labels and against the
 //! network that it was made from.
 
+mod expected;
 mod layers;
 mod original;
 mod runner;
 mod score;
 
+pub use expected::expected;
 pub use original::Original;
 pub use runner::{Opened, Runner};
 pub use score::{ranked, top_class};
@@ -33,10 +35,14 @@ pub fn evaluate(
     against: Option<&Graph>,
     progress: &Progress,
 ) -> Result<Eval, Error> {
+    if let Some(graph) = against {
+        graph.check_size()?;
+    }
     let original = against.map(Original::new);
     let mut eval = score(opened, data, original.as_ref(), progress)?;
     if let Some(graph) = against {
-        eval.layers = layers::worst(opened, data, graph, progress)?;
+        let samples = (data.len(), |i| data.sample(i));
+        eval.layers = layers::worst(opened, samples, graph, progress)?;
     }
     Ok(eval)
 }

@@ -1,12 +1,10 @@
 //! The device runtime on the host: one session a thread.
 
 use crate::Error;
-use edgeprune_runtime::{Arena, Observer, Package, Session};
+use edgeprune_runtime::{Arena, MAX_NODES, Observer, Package, Session};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Nodes that a session on the host has room for.
-const NODES: usize = 1024;
 /// Stack of a thread with a session.
 const STACK_BYTES: usize = 32 << 20;
 
@@ -86,7 +84,7 @@ fn refusal(path: &Path, cause: impl std::fmt::Display) -> Error {
 #[derive(Debug)]
 pub struct Runner<'o, 'm> {
     opened: &'o Opened<'o>,
-    session: Session<'o, 'm, NODES>,
+    session: Session<'o, 'm, MAX_NODES>,
 }
 
 impl<'o, 'm> Runner<'o, 'm> {

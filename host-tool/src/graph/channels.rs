@@ -201,6 +201,7 @@ fn carries_channels(op: &Op) -> bool {
         | Op::MaxPool2d { .. }
         | Op::AveragePool2d { .. }
         | Op::Mean
+        | Op::Normalize { .. }
         | Op::Unary { .. }
         | Op::Concat { .. }
         | Op::Pad { .. }

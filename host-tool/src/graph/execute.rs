@@ -72,6 +72,7 @@ pub fn evaluate_into(graph: &Graph, node: &Node, inputs: &[&[f32]], output: &mut
             (output, out_shape),
         ),
         Op::Mean => pooling::mean(input, shape, output),
+        Op::Normalize { gain, offset } => elementwise::normalize(gain, offset, input, output),
         Op::Unary { kind } => elementwise::unary(*kind, input, output),
         Op::Softmax => elementwise::softmax(input, shape[3], output),
         Op::Concat { axis } => movement::concat(*axis, inputs, &shapes, output),

@@ -7,15 +7,18 @@ mod channels;
 mod dead;
 mod execute;
 mod gradient;
+mod limits;
 mod patches;
 mod redundant;
 mod validate;
 
 pub use channels::Channels;
+pub(crate) use dead::reads_padding;
 pub use dead::{DeadChannels, NEGLIGIBLE, remove_dead_channels};
 pub(crate) use execute::{activate, resize_taps};
 pub use execute::{evaluate, evaluate_into, run, run_with};
 pub use gradient::{activations, backward, weight_gradient};
+pub use limits::MAX_MAGNITUDE;
 pub(crate) use patches::POINT;
 pub use patches::Patches;
 pub use redundant::{Redundant, SameChannels, SameWeights, find_redundant};
@@ -123,6 +126,12 @@ pub enum Op {
     },
     /// Mean over height and width.
     Mean,
+    /// `gain * x + offset` of each channel, always in `f32`: what layers read whose input has channels of
+    /// very different ranges.
+    Normalize {
+        gain: Vec<f32>,
+        offset: Vec<f32>,
+    },
     /// An element-wise function.
     Unary {
         kind: UnaryKind,
@@ -168,6 +177,7 @@ impl Op {
             Self::MaxPool2d { .. } => "max_pool_2d",
             Self::AveragePool2d { .. } => "average_pool_2d",
             Self::Mean => "mean",
+            Self::Normalize { .. } => "normalize",
             Self::Unary { .. } => "unary",
             Self::Softmax => "softmax",
             Self::Concat { .. } => "concat",

@@ -134,6 +134,7 @@ fn carries(op: &Op) -> bool {
             | Op::MaxPool2d { .. }
             | Op::AveragePool2d { .. }
             | Op::Mean
+            | Op::Normalize { .. }
             | Op::Resize { .. }
     )
 }

@@ -103,6 +103,12 @@ fn check(op: &Op, inputs: &[Shape], output: Shape) -> Result<(), String> {
         }
         Op::Mean => [1, 1, 1, input[3]],
         Op::Unary { .. } | Op::Softmax => input,
+        Op::Normalize { gain, offset } => {
+            match gain.len() == input[3] && offset.len() == input[3] {
+                true => input,
+                false => return Err(format!("{} gains of {} channels", gain.len(), input[3])),
+            }
+        }
         Op::Concat { axis } => joined(*axis, inputs)?,
         Op::Pad { before, .. } => {
             let fits = (0..3).all(|i| output[i + 1] >= input[i + 1] + before[i]);

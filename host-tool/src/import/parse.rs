@@ -4,6 +4,8 @@ use super::guard::guard;
 use super::normalize::normalize;
 use super::operators;
 use super::repair::crop_negative_pads;
+use super::tflite::Refusal;
+use super::tflite::interpret::Interpreter;
 use super::unsupported;
 use crate::Error;
 use crate::graph::Layout;
@@ -63,6 +65,8 @@ pub(super) struct Parsed {
     pub(super) model: TypedModel,
     /// With folded constants, which is what the lowering reads.
     pub(super) normalized: TypedModel,
+    /// Of a TFLite file, what computes it directly: tract reads it only after changes.
+    pub(super) interpreter: Option<Interpreter>,
 }
 
 /// Parses a model, fixes its batch to 1 and infers shapes.
@@ -75,7 +79,11 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, Error> {
         Format::Onnx => onnx(path, bytes)?,
         Format::Tflite => tflite(path, bytes)?,
     };
-    Parsed::new(path, model, format)
+    let mut parsed = Parsed::new(path, model, format)?;
+    if format == Format::Tflite {
+        parsed.interpreter = Some(guard(path, || Interpreter::new(bytes))?);
+    }
+    Ok(parsed)
 }
 
 impl Parsed {
@@ -88,19 +96,28 @@ impl Parsed {
             format,
             model,
             normalized,
+            interpreter: None,
         })
     }
 }
 
 fn tflite(path: &Path, bytes: &[u8]) -> Result<TypedModel, Error> {
-    let (bytes, unknown) = guard(path, || super::tflite::rewrite(bytes))?;
-    if !unknown.is_empty() {
-        return Err(unsupported(path, &unknown));
-    }
+    let rewritten = guard(path, || Ok(super::tflite::rewrite(bytes)))?;
+    let rewritten = rewritten.map_err(|refusal| match refusal {
+        Refusal::Damaged(cause) => Error::Model {
+            path: path.to_path_buf(),
+            cause,
+        },
+        Refusal::Unsupported(nodes) => unsupported(path, &nodes),
+    })?;
     guard(path, || {
-        tract_tflite::tflite()
-            .model_for_read(&mut bytes.as_slice())
-            .map_err(|error| describe(&error))
+        let mut model = tract_tflite::tflite()
+            .model_for_read(&mut rewritten.bytes.as_slice())
+            .map_err(|error| describe(&error))?;
+        for (outlet, name) in model.outputs.clone().into_iter().zip(rewritten.outputs) {
+            model.set_outlet_label(outlet, name);
+        }
+        Ok(model)
     })
 }
 

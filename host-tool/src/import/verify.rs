@@ -4,6 +4,7 @@ use super::guard::guard;
 use super::lower::Origins;
 use super::names::printable;
 use super::parse::{self, Parsed, describe};
+use super::tflite::interpret::{Interpreter, Origin, Traced};
 use crate::Error;
 use crate::dataset::{Dataset, InputSpec};
 use crate::graph::{self, Graph, Layout, Port, TensorId};
@@ -27,10 +28,9 @@ pub struct Reference {
 
 /// What runs the source network.
 enum Source {
-    /// tract, with the network as parsed: no rule of this import or of an optimizer has seen it.
+    /// The network as parsed: no rule of this import or of an optimizer has seen it.
     Parsed {
-        model: TypedModel,
-        plan: Arc<TypedRunnableModel>,
+        network: AsParsed,
         /// What runs instead if this does not.
         normalized: TypedModel,
     },
@@ -42,12 +42,15 @@ enum Source {
     },
 }
 
-/// The values of a tensor of the source network, in the source's order.
-pub(super) struct Traced {
-    /// Name of the node that computes it.
-    pub(super) name: String,
-    /// Elements.
-    pub(super) values: Vec<f32>,
+/// A network as its file says, ready to run.
+enum AsParsed {
+    /// ONNX, by tract.
+    Onnx {
+        model: TypedModel,
+        plan: Arc<TypedRunnableModel>,
+    },
+    /// TFLite, operator by operator.
+    Tflite(Interpreter),
 }
 
 /// How far a lowered network is from its source.
@@ -170,10 +173,16 @@ impl Reference {
 
     /// Prepares a parsed model; `graph` has its ports.
     pub(super) fn new(path: &Path, parsed: Parsed, graph: &Graph) -> Result<Self, Error> {
-        let source = match guard(path, || runnable(&parsed.model)) {
-            Ok(plan) => Source::Parsed {
+        let network = match parsed.interpreter {
+            Some(interpreter) => Ok(AsParsed::Tflite(interpreter)),
+            None => guard(path, || runnable(&parsed.model)).map(|plan| AsParsed::Onnx {
                 model: parsed.model,
                 plan,
+            }),
+        };
+        let source = match network {
+            Ok(network) => Source::Parsed {
+                network,
                 normalized: parsed.normalized,
             },
             Err(error) => Source::optimized(path, parsed.normalized, &error)?,
@@ -213,11 +222,39 @@ impl Reference {
     }
 
     fn run_source(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, Error> {
-        let (Source::Parsed { plan, .. } | Source::Optimized { plan, .. }) = &self.source;
+        let plan = match &self.source {
+            Source::Parsed {
+                network: AsParsed::Tflite(interpreter),
+                ..
+            } => {
+                return guard(&self.path, || {
+                    let inputs = self.in_source_order(inputs);
+                    let traced = interpreter.run(&inputs)?;
+                    Ok(interpreter
+                        .outputs()
+                        .iter()
+                        .map(|origin| match *origin {
+                            Origin::Traced(index) => traced[index].values.clone(),
+                            Origin::Input(index) => inputs[index].clone(),
+                        })
+                        .collect())
+                });
+            }
+            Source::Parsed {
+                network: AsParsed::Onnx { plan, .. },
+                ..
+            }
+            | Source::Optimized { plan, .. } => plan,
+        };
         guard(&self.path, || {
             self.run_plan(plan, inputs)
                 .map_err(|error| describe(&error))
         })
+    }
+
+    fn in_source_order(&self, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let ports = self.inputs.iter().zip(inputs);
+        ports.map(|(port, data)| to_source(port, data)).collect()
     }
 
     /// Why the source network is not run as its file says, if it is not.
@@ -236,9 +273,18 @@ impl Reference {
     /// network as parsed does not run.
     fn trace(&self, inputs: &[Vec<f32>]) -> Result<Vec<Traced>, Error> {
         match &self.source {
-            Source::Parsed { model, .. } => guard(&self.path, || {
+            Source::Parsed {
+                network: AsParsed::Onnx { model, .. },
+                ..
+            } => guard(&self.path, || {
                 self.trace_model(model, inputs)
                     .map_err(|error| describe(&error))
+            }),
+            Source::Parsed {
+                network: AsParsed::Tflite(interpreter),
+                ..
+            } => guard(&self.path, || {
+                interpreter.run(&self.in_source_order(inputs))
             }),
             Source::Optimized { .. } => Ok(Vec::new()),
         }
@@ -274,8 +320,7 @@ impl Reference {
         inputs: &[Vec<f32>],
     ) -> TractResult<Vec<Vec<f32>>> {
         let mut tensors = tvec!();
-        for (port, data) in self.inputs.iter().zip(inputs) {
-            let ordered = to_source(port, data);
+        for (port, ordered) in self.inputs.iter().zip(self.in_source_order(inputs)) {
             tensors.push(Tensor::from_shape(&port.source_shape, &ordered)?.into_tvalue());
         }
         plan.run(tensors)?.iter().map(elements).collect()

@@ -248,7 +248,7 @@ fn file(board: &str) -> Result<PathBuf, Error> {
         Some(folder) => PathBuf::from(folder),
         None => dirs::data_local_dir()
             .ok_or_else(|| {
-                Error::Usage(format!(
+                Error::Toolchain(format!(
                     "this system has no folder for a user's data: name one by {VARIABLE}"
                 ))
             })?

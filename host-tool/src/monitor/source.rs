@@ -9,17 +9,17 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
 
 /// How long a serial line is waited for at a time.
-const PATIENCE: Duration = Duration::from_millis(100);
+#[cfg(feature = "serial")]
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
 /// Bytes that are taken at a time.
 const CHUNK: usize = 4096;
 
 /// Where frames come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A serial port: 8 data bits, no parity, one stop bit.
+    /// A serial port, with the cargo feature `serial`: 8 data bits, no parity, one stop bit.
     Serial {
         /// Its name, as the system has it.
         port: String,
@@ -50,21 +50,11 @@ impl fmt::Display for Source {
 impl Source {
     pub(super) fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
         Ok(match self {
-            Self::Serial { port, baud } => Box::new(
-                serialport::new(port, *baud)
-                    .timeout(PATIENCE)
-                    .open()
-                    .map_err(|cause| no_port(port, &cause))?,
-            ),
+            Self::Serial { port, baud } => serial(port, *baud)?,
             Self::Stdin => Box::new(io::stdin()),
             Self::File(path) => Box::new(File::open(path).map_err(Error::io(path))?),
             Self::Unix(path) => Box::new(UnixStream::connect(path).map_err(Error::io(path))?),
-            Self::Mqtt(_) => {
-                return Err(Error::Usage(
-                    "this edgeprune was built without MQTT: build it with cargo's feature `mqtt`"
-                        .into(),
-                ));
-            }
+            Self::Mqtt(_) => return Err(Error::not_built_in("--mqtt", "mqtt")),
         })
     }
 
@@ -83,6 +73,19 @@ impl Source {
     }
 }
 
+/// Opens a serial port.
+#[cfg(feature = "serial")]
+fn serial(port: &str, baud: u32) -> Result<Box<dyn Read + Send>, Error> {
+    let opened = serialport::new(port, baud).timeout(PATIENCE).open();
+    Ok(Box::new(opened.map_err(|cause| no_port(port, &cause))?))
+}
+
+#[cfg(not(feature = "serial"))]
+fn serial(_: &str, _: u32) -> Result<Box<dyn Read + Send>, Error> {
+    Err(Error::not_built_in("--serial", "serial"))
+}
+
+#[cfg(feature = "serial")]
 fn no_port(port: &str, cause: &serialport::Error) -> Error {
     let ports = serialport::available_ports().unwrap_or_default();
     let names: Vec<String> = ports.into_iter().map(|port| port.port_name).collect();

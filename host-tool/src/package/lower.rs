@@ -3,7 +3,7 @@
 
 use super::memory::Lifetime;
 use crate::graph::{Graph, Node, Op, TensorId};
-use crate::quantize::{ActivationQuantization, QuantizedGraph};
+use crate::quantize::{ActivationQuantization, QuantizedGraph, keeps_codes};
 use edgeprune_format::manifest::{DType, Quantization};
 
 /// An activation of the package.
@@ -89,14 +89,17 @@ impl Lowered {
             return;
         }
         let integer = self.computes_in_integers(node);
-        let inputs = node
+        let mut inputs: Vec<usize> = node
             .inputs
             .iter()
             .map(|&id| self.converted(id, integer))
             .collect();
         let float_output = matches!(node.op, Op::Softmax) || !integer;
-        let output = if float_output && self.activations[node.output].quantization.is_some() {
-            self.temporary(node.output)
+        let quantization = self.activations[node.output].quantization;
+        let output = if float_output && quantization.is_some() {
+            self.temporary(node.output, None)
+        } else if integer && keeps_codes(&node.op) {
+            self.moved(node, &mut inputs)
         } else {
             node.output
         };
@@ -122,17 +125,39 @@ impl Lowered {
         if integer || self.activations[id].quantization.is_none() {
             return id;
         }
-        let float = self.temporary(id);
-        self.convert(id, float);
-        float
+        self.requantized(id, None)
     }
 
-    /// A new `f32` activation of the same shape.
-    fn temporary(&mut self, like: usize) -> usize {
+    /// Where an operator that only moves codes writes: what it joins takes the output's scale first, what it
+    /// cuts out keeps its own until it is there.
+    fn moved(&mut self, node: &Node, inputs: &mut [usize]) -> usize {
+        let to = self.activations[node.output].quantization;
+        let from = self.activations[inputs[0]].quantization;
+        if matches!(node.op, Op::Concat { .. }) {
+            for input in inputs {
+                if self.activations[*input].quantization != to {
+                    *input = self.requantized(*input, to);
+                }
+            }
+        } else if from != to {
+            return self.temporary(node.output, from);
+        }
+        node.output
+    }
+
+    /// A new activation with the values of another.
+    fn requantized(&mut self, id: usize, quantization: Option<ActivationQuantization>) -> usize {
+        let new = self.temporary(id, quantization);
+        self.convert(id, new);
+        new
+    }
+
+    /// A new activation of the same shape.
+    fn temporary(&mut self, like: usize, quantization: Option<ActivationQuantization>) -> usize {
         let storage = self.activations.len();
         self.activations.push(Activation {
             shape: self.activations[like].shape,
-            quantization: None,
+            quantization,
             storage,
         });
         storage

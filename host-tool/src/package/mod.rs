@@ -12,14 +12,14 @@ use crate::graph::{self, Op, Port};
 use crate::quantize::{LayerShape, QuantizedGraph, QuantizedLinear};
 use edgeprune_format::encode::{EncodeError, Writer};
 use edgeprune_format::manifest::{
-    Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK, Node,
-    Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, float_place,
+    Activation, Arena, Calibration, Counts, DType, Encoding, Head, Input, Linear, MAX_SOURCE_RANK,
+    Node, Op as PackageOp, Output, Quantization, Shape, TensorId, UnaryKind, float_place,
 };
 use edgeprune_format::{ALIGNMENT, Container, Manifest};
-use edgeprune_runtime::KernelLayout;
 use edgeprune_runtime::math::unary;
 use edgeprune_runtime::plan::{needs_of, needs_with, panels};
 use edgeprune_runtime::quantize::{dequantize, quantize};
+use edgeprune_runtime::{KernelLayout, MAX_NODES};
 use lower::{Lowered, Step};
 use memory::place;
 use sparse::sparse_nodes;
@@ -50,6 +50,12 @@ pub fn write(quantized: &QuantizedGraph, description: &Description<'_>) -> Resul
     let finish = |constants: Constants<'_>| {
         let package = Package::new(quantized, description, constants);
         let package = package.map_err(|e| refused(e.to_string()))?;
+        let nodes = package.lowered.steps.len();
+        if nodes > MAX_NODES {
+            let cause =
+                format!("{nodes} nodes, runtimes have room for {MAX_NODES}: split the model");
+            return Err(refused(cause));
+        }
         package.finish().map_err(|e| refused(e.to_string()))
     };
     let bytes = finish(Constants::Short)?;
@@ -197,6 +203,7 @@ impl<'a> Package<'a> {
                 count_include_pad: *count_include_pad,
             },
             Op::Mean => PackageOp::Mean,
+            Op::Normalize { gain, offset } => self.normalize(gain, offset)?,
             Op::Unary { kind } => self.unary(step, *kind)?,
             Op::Softmax => PackageOp::Softmax,
             Op::Concat { axis } => PackageOp::Concat {
@@ -219,6 +226,22 @@ impl<'a> Package<'a> {
             },
             // Lowering made it a second name of its input.
             Op::Reshape => return Err(EncodeError::Record),
+        })
+    }
+
+    /// A depthwise convolution of one element, in floats.
+    fn normalize(&mut self, gain: &[f32], offset: &[f32]) -> Result<PackageOp, EncodeError> {
+        let bytes: Vec<u8> = gain.iter().flat_map(|gain| gain.to_le_bytes()).collect();
+        let weights =
+            self.writer
+                .constant(DType::F32, vector(gain.len()), Quantization::None, &bytes)?;
+        Ok(PackageOp::DepthwiseConv2d {
+            linear: Linear {
+                weights,
+                bias: self.floats(offset)?,
+                activation: Activation::None,
+            },
+            window: graph::POINT,
         })
     }
 

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 const RATIO: f32 = std::f32::consts::SQRT_2;
 /// The finest uniform step tried, as a share of the largest weight.
 const FINEST: f32 = 1.0 / (127.0 * 16.0);
+/// Uniform steps from [`FINEST`] to the largest weight. Steps that underflow never reach it.
+const MAX_UNIFORM: usize = 22;
 
 /// Codes of fewer bits a weight are rounded with an eye to the bits, too: above, a finer step gains as
 /// much.
@@ -75,12 +77,11 @@ pub(super) fn levels(
     mask: Option<&[bool]>,
 ) -> Vec<Level> {
     let largest = linear.weights.iter().fold(0f32, |m, w| m.max(w.abs()));
-    let mut steps = vec![0.0];
-    let mut step = largest * FINEST;
-    while step < largest {
-        steps.push(step);
-        step *= RATIO;
-    }
+    let uniform = std::iter::successors(Some(largest * FINEST), |step| Some(step * RATIO));
+    let uniform = uniform.take_while(|&step| step < largest);
+    let steps: Vec<f32> = std::iter::once(0.0)
+        .chain(uniform.take(MAX_UNIFORM))
+        .collect();
     let level = |step: f32, price: f32| {
         let rounding = Rounding {
             step,
@@ -134,6 +135,12 @@ pub(super) fn slope(fine: &Level, coarse: &Level) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_uniform_steps_are_tried() {
+        let steps = std::iter::successors(Some(FINEST), |step| Some(step * RATIO));
+        assert_eq!(steps.take_while(|&step| step < 1.0).count(), MAX_UNIFORM);
+    }
 
     #[test]
     fn the_hull_is_convex_and_keeps_the_ends() {

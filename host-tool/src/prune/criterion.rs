@@ -4,21 +4,20 @@ use crate::graph::{Graph, Linear};
 use crate::quantize::{LayerShape, TapStatistics};
 use rayon::prelude::*;
 
-/// How weights are scored. All but the last score one layer by itself, and have a function here.
+/// How weights are scored. All but the last score one layer by itself, and have a function here or in
+/// [`super::obs`]; SynFlow's scores come from the whole graph, ready for [`super::masks`] and [`super::in_rounds`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Criterion {
-    /// The weight's magnitude; needs no samples. See [`magnitude`].
+    /// The weight's magnitude; needs no samples.
     Magnitude,
-    /// Magnitude times the root mean square of the weight's input (Wanda). See [`activation`].
+    /// Magnitude times the root mean square of the weight's input (Wanda).
     Activation,
     /// Squared error that its removal adds at the network's output when those that stay make up for all
     /// that are gone (optimal brain surgeon), from the covariance of its layer's inputs and the layer's
-    /// measured sensitivity. See [`super::obs`].
+    /// measured sensitivity.
     #[default]
     Obs,
-    /// Share of the paths through the network that it carries (SynFlow); needs no samples. Its scores
-    /// depend on all layers: they come from the whole graph, ready for [`super::masks`] and
-    /// [`super::in_rounds`].
+    /// Share of the paths through the network that it carries (SynFlow); needs no samples.
     #[value(name = "synflow")]
     SynFlow,
 }

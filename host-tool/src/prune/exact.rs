@@ -69,7 +69,7 @@ fn inverse(covariance: &[f64], k: usize, ridge: f64) -> Vec<f32> {
             covariance[i * k + j] + if i == j { ridge } else { 0.0 }
         })
     };
-    let factor = inverse_factor(damped, ridge);
+    let factor = inverse_factor(damped, k, ridge);
     let mut inverse = vec![0.0; k * k];
     triangular::matmul(
         MatMut::from_row_major_slice_mut(&mut inverse, k, k),

@@ -181,7 +181,7 @@ fn linear(mut op: Op, mask: Option<&[bool]>) -> Op {
             },
             activation: Activation::None,
         },
-        Op::Unary { .. } | Op::Softmax => Op::Reshape,
+        Op::Unary { .. } | Op::Softmax | Op::Normalize { .. } => Op::Reshape,
         Op::Pad { before, .. } => Op::Pad { before, value: 0.0 },
         op => op,
     }

@@ -20,6 +20,11 @@ const CANDIDATES: u32 = 80;
 /// The tightest clipping tried, as a share of the full range.
 const LEAST_SHARE: f32 = 0.1;
 
+/// Histograms of fewer values get room for others, those of 2^[`DOUBLINGS`] times fewer [`MOST_ROOM`] of their range.
+const FEW: u64 = 4096;
+const DOUBLINGS: f64 = 4.0;
+const MOST_ROOM: f32 = 0.5;
+
 impl ActivationQuantization {
     /// The quantization whose range is `[min, max]`, widened to hold 0 exactly.
     pub fn from_range(min: f32, max: f32) -> Self {
@@ -58,6 +63,19 @@ impl ActivationQuantization {
             });
         }
         Self::from_range(min, max)
+    }
+
+    /// With room for values beyond those of a histogram of few: samples to come go beyond a few hundred values more
+    /// often, and further, than beyond many.
+    #[must_use]
+    pub fn with_room(&self, histogram: &Histogram) -> Self {
+        let doublings = (FEW as f64 / histogram.count().max(1) as f64).log2();
+        let room = 1.0 + MOST_ROOM * (doublings / DOUBLINGS).clamp(0.0, 1.0) as f32;
+        if room == 1.0 {
+            return *self;
+        }
+        let (min, max) = self.range();
+        Self::from_range(min * room, max * room)
     }
 
     /// Expected squared error of a value with that distribution.
@@ -158,6 +176,20 @@ mod tests {
             ActivationQuantization::from_range(min, max).round_trip(&mut zero);
             assert_eq!(zero, [0.0]);
         }
+    }
+
+    #[test]
+    fn a_range_of_few_values_has_room_for_more() {
+        let values: Vec<f32> = (0..8192).map(|i| (i % 101) as f32 / 50.0 - 1.0).collect();
+        let range = |count: usize| {
+            let histogram = Histogram::of(&values[..count]);
+            let chosen = ActivationQuantization::from_range(-1.0, 1.0).with_room(&histogram);
+            chosen.range().1
+        };
+        let whole = ActivationQuantization::from_range(-1.0, 1.0).range().1;
+        assert_eq!(range(8192), whole);
+        assert!(range(1024) > 1.2 * whole && range(1024) < 1.3 * whole);
+        assert!((range(64) / whole - 1.5).abs() < 0.02);
     }
 
     #[test]

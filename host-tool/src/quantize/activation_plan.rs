@@ -1,9 +1,12 @@
 //! Which activations become int8, with which scale; which stay `f32`.
 
+use super::float_fallback::{FloatActivation, keep_outputs, name};
+use super::normalize::raw_inputs;
+use super::simulation::{Activations, Simulation};
+use super::ties::{Ties, keeps_codes};
 use super::{ActivationQuantization, LayerShape, TapStatistics};
 use crate::calibrate::{Histogram, Statistics};
-use crate::graph::{Graph, Op, TensorId, evaluate};
-use crate::plan::sensitivity::relative_error;
+use crate::graph::{Graph, Op, TensorId};
 use rayon::prelude::*;
 
 /// Codes that are noisier than this, for a layer that reads them, are not used, unless the network's output shows
@@ -12,6 +15,10 @@ pub const LEAST_SQNR_DB: f64 = 10.0;
 /// Relative error of the network's output that is too small to run layers in `f32` for: a hundredth of the variance between
 /// the outputs' values. A layer may drown in the noise of its codes where what it adds counts for nothing further on.
 const SMALL_ERROR: f64 = 0.01;
+
+/// The same for network inputs, which nothing has normalized yet: in `f32` they cost no more than an element-wise
+/// operator.
+const LEAST_RAW_SQNR_DB: f64 = 25.0;
 
 /// Norms of the error that ranges are chosen by. Which is best differs between networks: long tails
 /// are noise to some and decide in others.
@@ -26,101 +33,57 @@ pub struct ActivationPlan {
     pub activations: Vec<Option<ActivationQuantization>>,
     /// Mean relative squared error that it alone causes at the network's output.
     pub error: f64,
+    /// Activations that stay `f32` because int8 would lose what they hold.
+    pub float: Vec<FloatActivation>,
 }
 
 impl ActivationPlan {
     /// Of several ways to choose the ranges, the one that changes the network's output least on
-    /// `samples`; one that has codes everywhere, if with it the output changes little.
+    /// `samples`; one that has codes everywhere, if with it the output changes little. Where an output would still
+    /// be lost, activations go back to `f32`.
     pub fn new(graph: &Graph, statistics: &Statistics, samples: &[Vec<Vec<f32>>]) -> Self {
         let groups = Groups::new(graph, statistics);
-        let samples = &samples[..samples.len().min(TRIAL_SAMPLES)];
+        let simulation = Simulation::new(graph, &samples[..samples.len().min(TRIAL_SAMPLES)]);
         let plans = NORMS.map(|norm| groups.plan(graph, statistics, norm));
-        let best = |plans: &[Vec<_>]| {
-            let errors = output_errors(graph, plans, samples);
+        let best = |plans: &[Activations]| {
+            let errors = plans.iter().map(|plan| simulation.error(plan));
             let plans = plans.iter().cloned().zip(errors);
-            let plans = plans.map(|(activations, error)| Self { activations, error });
-            plans.min_by(|a, b| a.error.total_cmp(&b.error))
+            plans.min_by(|a, b| a.1.total_cmp(&b.1))
         };
-        let with = |least_db| plans.each_ref().map(|plan| at_least(plan, least_db));
+        let raw = raw_inputs(graph);
+        let with = |least_db: f64| plans.each_ref().map(|plan| at_least(plan, least_db, &raw));
         let (some, all) = (with(LEAST_SQNR_DB), with(f64::NEG_INFINITY));
         let differ = some != all;
-        let all = best(&all).filter(|all| !differ || all.error < SMALL_ERROR);
-        all.or_else(|| best(&some)).unwrap_or_else(|| Self {
-            activations: vec![None; graph.tensors.len()],
-            error: 0.0,
-        })
+        let all = best(&all).filter(|(_, error)| !differ || *error < SMALL_ERROR);
+        let chosen = all.or_else(|| best(&some));
+        let (mut activations, mut error) =
+            chosen.unwrap_or_else(|| (vec![None; graph.tensors.len()], 0.0));
+        let mut float = groups.drowned(graph, &plans[0], &activations);
+        let lost = keep_outputs(&simulation, &groups.roots, &mut activations);
+        if !lost.is_empty() {
+            error = simulation.error(&activations);
+            float.extend(lost);
+        }
+        Self {
+            activations,
+            error,
+            float,
+        }
     }
 }
 
-/// The quantizations that leave the layers which read them this signal-to-noise ratio.
+/// The quantizations that leave the layers which read them this signal-to-noise ratio; `raw` are network inputs.
 fn at_least(
     plan: &[Option<(ActivationQuantization, f64)>],
     least_db: f64,
-) -> Vec<Option<ActivationQuantization>> {
-    let chosen = plan.iter().map(|chosen| {
+    raw: &[bool],
+) -> Activations {
+    let chosen = plan.iter().zip(raw).map(|(chosen, &raw)| {
         let (quantization, db) = (*chosen)?;
+        let least_db = if raw { LEAST_RAW_SQNR_DB } else { least_db };
         (db >= least_db).then_some(quantization)
     });
     chosen.collect()
-}
-
-/// Mean relative error of the network's output under each plan, weights kept dense.
-fn output_errors(
-    graph: &Graph,
-    plans: &[Vec<Option<ActivationQuantization>>],
-    samples: &[Vec<Vec<f32>>],
-) -> Vec<f64> {
-    let judged = graph.judged_outputs();
-    let per_sample: Vec<Vec<f64>> = samples
-        .par_iter()
-        .map(|inputs| {
-            let dense = run_quantized(graph, &vec![None; graph.tensors.len()], inputs, &judged);
-            let error = |plan: &Vec<_>| {
-                let outputs = run_quantized(graph, plan, inputs, &judged);
-                let errors = dense.iter().zip(&outputs);
-                let sum: f64 = errors.map(|(a, b)| relative_error(a, b)).sum();
-                sum / judged.len().max(1) as f64
-            };
-            plans.iter().map(error).collect()
-        })
-        .collect();
-    (0..plans.len())
-        .map(|plan| {
-            let sum: f64 = per_sample.iter().map(|errors| errors[plan]).sum();
-            sum / samples.len().max(1) as f64
-        })
-        .collect()
-}
-
-/// The judged outputs of the network with every activation quantized as planned.
-fn run_quantized(
-    graph: &Graph,
-    plan: &[Option<ActivationQuantization>],
-    inputs: &[Vec<f32>],
-    judged: &[TensorId],
-) -> Vec<Vec<f32>> {
-    let round = |id: TensorId, mut values: Vec<f32>| {
-        if let Some(quantization) = plan[id] {
-            quantization.round_trip(&mut values);
-        }
-        values
-    };
-    let mut values = vec![Vec::new(); graph.tensors.len()];
-    for (port, input) in graph.inputs.iter().zip(inputs) {
-        values[port.tensor] = round(port.tensor, input.clone());
-    }
-    for node in &graph.nodes {
-        let inputs: Vec<&[f32]> = node
-            .inputs
-            .iter()
-            .map(|&id| values[id].as_slice())
-            .collect();
-        values[node.output] = round(node.output, evaluate(graph, node, &inputs));
-    }
-    judged
-        .iter()
-        .map(|&id| std::mem::take(&mut values[id]))
-        .collect()
 }
 
 /// Activations that share one quantization, and what was measured of each group.
@@ -132,13 +95,7 @@ struct Groups {
 
 impl Groups {
     fn new(graph: &Graph, statistics: &Statistics) -> Self {
-        let mut ties = Ties::new(graph.tensors.len());
-        for node in graph.nodes.iter().filter(|node| keeps_codes(&node.op)) {
-            for &input in &node.inputs {
-                ties.join(input, node.output);
-            }
-        }
-        let roots: Vec<TensorId> = (0..graph.tensors.len()).map(|id| ties.root(id)).collect();
+        let roots = Ties::new(graph, statistics).roots();
         let mut histograms = vec![Histogram::default(); graph.tensors.len()];
         for (id, tensor) in statistics.tensors.iter().enumerate() {
             histograms[roots[id]].merge(tensor.histogram.clone());
@@ -159,13 +116,31 @@ impl Groups {
             .map(|root| {
                 let quantized = roots[root] == root && !stays_float(graph, roots, root);
                 let histogram = &self.histograms[root];
-                let chosen =
-                    quantized.then(|| ActivationQuantization::least_error(histogram, norm))?;
+                let chosen = quantized.then(|| {
+                    ActivationQuantization::least_error(histogram, norm).with_room(histogram)
+                })?;
                 let db = worst_sqnr_db(graph, statistics, roots, root, chosen.noise(histogram));
                 Some((chosen, db))
             })
             .collect();
         roots.iter().map(|&root| chosen[root]).collect()
+    }
+
+    /// Activations that could have codes but are `f32` in `chosen`: a layer that reads them would drown.
+    fn drowned(
+        &self,
+        graph: &Graph,
+        plan: &[Option<(ActivationQuantization, f64)>],
+        chosen: &Activations,
+    ) -> Vec<FloatActivation> {
+        let of = |(id, planned): (TensorId, &Option<(ActivationQuantization, f64)>)| {
+            let (_, db) = (*planned)?;
+            (self.roots[id] == id && chosen[id].is_none()).then(|| FloatActivation {
+                name: name(graph, id),
+                reason: format!("its codes leave a layer that reads it {db:.1} dB"),
+            })
+        };
+        plan.iter().enumerate().filter_map(of).collect()
     }
 }
 
@@ -194,21 +169,7 @@ fn worst_sqnr_db(
         .fold(f64::INFINITY, f64::min)
 }
 
-/// Operators whose output has the codes of their input.
-fn keeps_codes(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::MaxPool2d { .. }
-            | Op::Concat { .. }
-            | Op::Pad { .. }
-            | Op::Slice { .. }
-            | Op::Transpose { .. }
-            | Op::Resize { .. }
-            | Op::Reshape
-    )
-}
-
-/// Accumulators that leave the network, or only feed a softmax, lose nothing as `f32`; the
+/// What is normalized before layers read it stays as it is. Accumulators that leave the network, or only feed a softmax, lose nothing as `f32`; the
 /// output of a softmax is `f32` by itself.
 fn stays_float(graph: &Graph, roots: &[TensorId], root: TensorId) -> bool {
     let in_group = |id: &TensorId| roots[*id] == root;
@@ -225,29 +186,13 @@ fn stays_float(graph: &Graph, roots: &[TensorId], root: TensorId) -> bool {
         .nodes
         .iter()
         .any(|n| in_group(&n.output) && n.op == Op::Softmax);
+    let normalized = graph
+        .nodes
+        .iter()
+        .any(|n| matches!(n.op, Op::Normalize { .. }) && n.inputs.iter().any(in_group));
     of_softmax
+        || normalized
         || !is_input
             && producers.all(|n| n.op.linear().is_some())
             && consumers.all(|n| n.op == Op::Softmax)
-}
-
-/// Union-find over tensors.
-struct Ties(Vec<TensorId>);
-
-impl Ties {
-    fn new(tensors: usize) -> Self {
-        Self((0..tensors).collect())
-    }
-
-    fn root(&self, mut id: TensorId) -> TensorId {
-        while self.0[id] != id {
-            id = self.0[id];
-        }
-        id
-    }
-
-    fn join(&mut self, a: TensorId, b: TensorId) {
-        let (a, b) = (self.root(a), self.root(b));
-        self.0[a.max(b)] = a.min(b);
-    }
 }

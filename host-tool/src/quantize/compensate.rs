@@ -204,7 +204,7 @@ impl Elimination {
                 covariance[a * k + b] + if i == j { ridge } else { 0.0 }
             })
         };
-        let inverse = inverse_factor(reversed, ridge(covariance, k, damping));
+        let inverse = inverse_factor(reversed, k, ridge(covariance, k, damping));
         let mut factor = vec![0f32; k * k];
         for i in 0..k {
             for j in i..k {

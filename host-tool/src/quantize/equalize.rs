@@ -53,6 +53,15 @@ impl Equalization {
         }
     }
 
+    /// Whether there is an exponent that a factor can have for every channel.
+    pub(crate) fn fits(&self, graph: &Graph) -> bool {
+        let mut tensors = self.exponents.iter().zip(&graph.tensors);
+        self.exponents.len() == graph.tensors.len()
+            && tensors.all(|(exponents, tensor)| {
+                exponents.len() == tensor.shape[3] && exponents.iter().all(|&e| e <= MOST)
+            })
+    }
+
     /// All factors that a channel can have.
     pub fn factors() -> impl Iterator<Item = f32> {
         (0..=MOST).map(power)

@@ -76,6 +76,8 @@ impl<'a> Description<'a> {
             layers,
             removed_channels: u64::from(self.manifest.head.removed_channels),
             loss: None,
+            expected: None,
+            kept_float: Vec::new(),
             latency: None,
         })
     }

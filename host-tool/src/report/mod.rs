@@ -227,6 +227,8 @@ pub(crate) mod tests {
             }],
             removed_channels: 3,
             loss: None,
+            expected: None,
+            kept_float: Vec::new(),
             latency: None,
         })
     }

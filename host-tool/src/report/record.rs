@@ -2,6 +2,7 @@
 //! commands, scripts and the report. Fields are added, never renamed.
 
 mod curve;
+mod expected;
 mod pack;
 mod quality;
 mod sensitivity;
@@ -10,6 +11,7 @@ pub use curve::{Curve, CurvePoint};
 pub use edgeprune_device::{
     Bucket, Condition, Deadline, Energy, Interval, Latency, Machine, Resident,
 };
+pub use expected::{Expected, ExpectedOutput};
 pub use pack::{ArenaParts, LayerBlocks, Pack, PackLayer, SetKernel};
 pub use quality::{Eval, EvalLayer, Loss, Metric};
 pub use sensitivity::{

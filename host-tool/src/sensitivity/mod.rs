@@ -33,7 +33,7 @@ pub fn describe(
     max_size: Option<u64>,
     redundant: Redundant,
 ) -> Result<Sensitivity, Error> {
-    let graph = study.source().graph();
+    let graph = study.graph();
     let beside = beside(graph, &study.frame()?)?;
     let choices = max_size.map(|size| study.choices(size)).transpose()?;
     let planned_bytes = choices
@@ -73,7 +73,7 @@ fn planned_loss(layers: &[SensitivityLayer]) -> f64 {
 
 /// `planned`: the level of each layer and the bytes of the file.
 fn describe_layers(study: &Study<'_>, planned: Option<(&[usize], u64)>) -> Vec<SensitivityLayer> {
-    let graph = study.source().graph();
+    let graph = study.graph();
     let layers = study.layers().iter().enumerate();
     layers
         .map(|(i, layer)| {
@@ -88,8 +88,8 @@ fn describe_layer(
     layer: &Layer,
     plan: Option<PlannedLevel>,
 ) -> SensitivityLayer {
-    let node = &study.source().graph().nodes[layer.node];
-    let weights = weights(study.source().graph(), layer);
+    let node = &study.graph().nodes[layer.node];
+    let weights = weights(study.graph(), layer);
     let (sensitivity, noise_gain) = study.noise_cost(layer);
     let bytes = |level: Option<&Level>| level.map_or(0, |level| level.bytes as u64);
     SensitivityLayer {

@@ -2,14 +2,20 @@
 
 use super::Knowledge;
 use crate::Error;
+use crate::calibrate::ChannelSums;
+use crate::graph::Graph;
 use crate::pack::Source;
+use crate::plan::Level;
 use crate::progress::Progress;
 use crate::prune::Pruning;
 use sha2::{Digest, Sha256};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Grows when what is stored, or how it is measured, changes.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
+/// Bytes of the digest that ends a file.
+const DIGEST: usize = 32;
 /// Most files that are kept; the oldest go first.
 const MOST_FILES: usize = 64;
 
@@ -33,8 +39,8 @@ impl Cache {
         Self { folder: None }
     }
 
-    /// The knowledge of a network: read, or measured and kept. A file that cannot be read is measured
-    /// anew; that nothing can be written is no error.
+    /// The knowledge of a network: read, or measured and kept. What a damaged file holds is measured anew; a folder that
+    /// cannot be written is no error. Both are said.
     pub(crate) fn knowledge(
         &self,
         source: &Source<'_>,
@@ -45,12 +51,21 @@ impl Cache {
             return Knowledge::measure(source, pruning, progress);
         };
         let path = folder.join(format!("{}.study", key(source, pruning)));
-        if let Some(known) = read(&path) {
-            return Ok(known);
+        match read(&path, &source.graph) {
+            Ok(Some(known)) => return Ok(known),
+            Ok(None) => {}
+            Err(cause) => progress.say(format!(
+                "note: {}: {cause}; the network is measured anew",
+                path.display()
+            )),
         }
         let knowledge = Knowledge::measure(source, pruning, progress)?;
-        if write(folder, &path, &knowledge).is_some() {
-            forget_oldest(folder);
+        match write(folder, &path, &knowledge) {
+            Ok(()) => forget_oldest(folder),
+            Err(cause) => progress.say(format!(
+                "note: {}: {cause}: what was measured is not kept",
+                folder.display()
+            )),
         }
         Ok(knowledge)
     }
@@ -76,22 +91,68 @@ fn key(source: &Source<'_>, pruning: Option<&Pruning>) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read(path: &Path) -> Option<Knowledge> {
-    let bytes = std::fs::read(path).ok()?;
-    let (content, digest) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
-    (Sha256::digest(content).as_slice() == digest).then_some(())?;
-    postcard::from_bytes(content).ok()
+/// What a file holds; `None` where there is none.
+fn read(path: &Path, graph: &Graph) -> Result<Option<Knowledge>, String> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(cause.to_string()),
+    };
+    let content = content(&bytes).ok_or("the file is damaged")?;
+    let known: Knowledge = postcard::from_bytes(content).map_err(|cause| cause.to_string())?;
+    match fits(&known, graph) {
+        true => Ok(Some(known)),
+        false => Err("the file is of another network".into()),
+    }
 }
 
-fn write(folder: &Path, path: &Path, knowledge: &Knowledge) -> Option<()> {
-    std::fs::create_dir_all(folder).ok()?;
-    let mut bytes = postcard::to_stdvec(knowledge).ok()?;
+/// What comes before the digest, if that is right.
+fn content(bytes: &[u8]) -> Option<&[u8]> {
+    let (content, digest) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST)?)?;
+    (Sha256::digest(content).as_slice() == digest).then_some(content)
+}
+
+/// Whether everything has as many entries as the network has tensors, nodes, weights and channels.
+fn fits(known: &Knowledge, graph: &Graph) -> bool {
+    let nodes = graph.nodes.len();
+    let linear = |node: usize| graph.nodes.get(node).and_then(|node| node.op.linear());
+    let mut outputs = known.outputs.iter().enumerate().map(|(node, sums)| {
+        let channels = linear(node).map(|linear| linear.bias.len());
+        sums.as_ref().map(ChannelSums::len) == channels
+    });
+    let mut masks = known
+        .masks
+        .iter()
+        .enumerate()
+        .map(|(node, mask)| match mask {
+            Some(mask) => linear(node).is_some_and(|linear| linear.weights.len() == mask.len()),
+            None => true,
+        });
+    let mut layers = known.layers.iter().map(|layer| {
+        let is_whole = |level: &Level| level.step.is_finite() && level.loss.is_finite();
+        linear(layer.node).is_some()
+            && !layer.levels.is_empty()
+            && layer.levels.iter().all(is_whole)
+    });
+    let equalization = known.equalization.as_ref();
+    known.activations.len() == graph.tensors.len()
+        && [known.outputs.len(), known.masks.len()] == [nodes; 2]
+        && (known.sensitivity.len() == nodes || known.sensitivity.is_empty())
+        && equalization.is_none_or(|equalization| equalization.fits(graph))
+        && outputs.all(|fits| fits)
+        && masks.all(|fits| fits)
+        && layers.all(|fits| fits)
+}
+
+fn write(folder: &Path, path: &Path, knowledge: &Knowledge) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut bytes = postcard::to_stdvec(knowledge).map_err(io::Error::other)?;
     let digest = Sha256::digest(&bytes);
     bytes.extend_from_slice(&digest);
-    let mut file = tempfile::NamedTempFile::new_in(folder).ok()?;
-    std::io::Write::write_all(&mut file, &bytes).ok()?;
-    file.persist(path).ok()?;
-    Some(())
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut file, &bytes)?;
+    file.persist(path)?;
+    Ok(())
 }
 
 fn forget_oldest(folder: &Path) {
@@ -113,5 +174,74 @@ fn forget_oldest(folder: &Path) {
     for (_, path) in files.into_iter().take(surplus) {
         // A file that stays does no harm.
         let _ = std::fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Dataset;
+    use crate::import;
+
+    #[test]
+    fn a_damaged_file_is_measured_anew() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/fashion_mnist.onnx");
+        let graph = import::load(&path).unwrap();
+        let samples = Dataset::synthetic(2, None, &graph.inputs);
+        let source = Source::new(graph, &samples).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("cache"));
+        let measured = cache.knowledge(&source, None, &Progress::Silent).unwrap();
+        let file = folder
+            .path()
+            .join("cache")
+            .join(format!("{}.study", key(&source, None)));
+        let whole = std::fs::read(&file).unwrap();
+        assert_eq!(read(&file, &source.graph).unwrap().unwrap(), measured);
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 4;
+        for damaged in [&whole[..whole.len() / 2], &whole[..7], &[], &flipped] {
+            std::fs::write(&file, damaged).unwrap();
+            assert!(read(&file, &source.graph).is_err());
+        }
+        assert_eq!(
+            cache.knowledge(&source, None, &Progress::Silent).unwrap(),
+            measured
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), whole);
+        for shorten in [
+            (|known| known.masks.clear()) as fn(&mut Knowledge),
+            |known| known.activations.truncate(1),
+            |known| known.outputs.truncate(1),
+            |known| known.sensitivity.truncate(1),
+            |known| known.layers[0].levels.clear(),
+            |known| known.layers[0].node = usize::MAX,
+            |known| known.masks[0] = Some(vec![true; 3]),
+            |known| known.outputs.fill(Some(ChannelSums::of(&[1.0], 1))),
+        ] {
+            let mut known = measured.clone();
+            shorten(&mut known);
+            write(&folder.path().join("cache"), &file, &known).unwrap();
+            assert!(
+                read(&file, &source.graph).is_err(),
+                "a digest that is right"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "no folder").unwrap();
+        let known = Knowledge {
+            equalization: None,
+            activations: Vec::new(),
+            outputs: Vec::new(),
+            masks: Vec::new(),
+            sensitivity: Vec::new(),
+            layers: Vec::new(),
+        };
+        assert!(write(&file, &file.join("x.study"), &known).is_err());
     }
 }

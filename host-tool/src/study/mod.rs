@@ -14,7 +14,9 @@ use crate::plan::sensitivity::Cost;
 use crate::plan::{self, Database, Layer};
 use crate::progress::Progress;
 use crate::prune::{Evidence, Pruning};
-use crate::quantize::{self, ActivationPlan, ActivationQuantization, Equalization};
+use crate::quantize::{
+    self, ActivationPlan, ActivationQuantization, Equalization, FloatActivation, Normalization,
+};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -26,10 +28,14 @@ const WORTH_EQUALIZING: f64 = 0.01;
 /// What was measured of a network, and decided whatever the budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Knowledge {
+    /// How the channels of its inputs are normalized, if they are.
+    pub normalization: Option<Normalization>,
     /// How its channels are scaled, if they are.
     pub equalization: Option<Equalization>,
     /// Per tensor: its quantization, `None` for `f32`.
     pub activations: Vec<Option<ActivationQuantization>>,
+    /// Activations that stay `f32`, and why.
+    pub float: Vec<FloatActivation>,
     /// Per node with weights: statistics of the dense network's output before the activation.
     pub outputs: Vec<Option<ChannelSums>>,
     /// Per node with weights: which of them stay; `None` for all.
@@ -48,9 +54,9 @@ impl Knowledge {
         pruning: Option<&Pruning>,
         progress: &Progress,
     ) -> Result<Self, Error> {
-        let network = Network::measure(source, Cow::Borrowed(&source.graph), progress)?;
+        let (network, normalization) = Network::normalized(source, progress)?;
         let mut known = None;
-        let mut masks = vec![None; source.graph.nodes.len()];
+        let mut masks = vec![None; network.graph.nodes.len()];
         if let Some(pruning) = pruning {
             let priced = network.priced(source, progress);
             masks = network.masks(source, &priced, pruning, progress);
@@ -66,8 +72,10 @@ impl Knowledge {
         };
         plan::weigh(&mut layers, &priced.costs);
         Ok(Self {
+            normalization,
             equalization,
             activations: network.plan.activations,
+            float: network.plan.float,
             outputs: priced.database.statistics,
             masks,
             sensitivity: priced.costs.iter().map(Cost::weight).collect(),
@@ -77,13 +85,15 @@ impl Knowledge {
 
     /// What a package of every layer's finest codes needs.
     pub(crate) fn without_levels(source: &Source<'_>, progress: &Progress) -> Result<Self, Error> {
-        let network = Network::measure(source, Cow::Borrowed(&source.graph), progress)?;
+        let (network, normalization) = Network::normalized(source, progress)?;
         let (network, equalization) = network.equalized(source, progress)?;
         Ok(Self {
+            masks: vec![None; network.graph.nodes.len()],
+            normalization,
             equalization,
             activations: network.plan.activations,
+            float: network.plan.float,
             outputs: quantize::run_dense(&network.graph, &source.inputs, |_, _| ()),
-            masks: vec![None; source.graph.nodes.len()],
             sensitivity: Vec::new(),
             layers: Vec::new(),
         })
@@ -91,10 +101,14 @@ impl Knowledge {
 
     /// The network that is quantized.
     pub(crate) fn network<'a>(&self, graph: &'a Graph) -> Cow<'a, Graph> {
-        match &self.equalization {
-            Some(equalization) => Cow::Owned(equalization.apply(graph)),
-            None => Cow::Borrowed(graph),
+        let mut network = Cow::Borrowed(graph);
+        if let Some(normalization) = &self.normalization {
+            network = Cow::Owned(normalization.apply(&network));
         }
+        if let Some(equalization) = &self.equalization {
+            network = Cow::Owned(equalization.apply(&network));
+        }
+        network
     }
 }
 
@@ -124,6 +138,26 @@ impl<'a> Network<'a> {
             statistics,
             plan,
         })
+    }
+
+    /// The network of a source, with inputs that are normalized where one scale would drown some of their channels.
+    fn normalized(
+        source: &'a Source<'_>,
+        progress: &Progress,
+    ) -> Result<(Self, Option<Normalization>), Error> {
+        let network = Self::measure(source, Cow::Borrowed(&source.graph), progress)?;
+        let float: Vec<bool> = network
+            .plan
+            .activations
+            .iter()
+            .map(Option::is_none)
+            .collect();
+        let normalization = Normalization::new(&network.graph, &network.statistics, &float);
+        let Some(normalization) = normalization else {
+            return Ok((network, None));
+        };
+        let graph = Cow::Owned(normalization.apply(&network.graph));
+        Ok((Self::measure(source, graph, progress)?, Some(normalization)))
     }
 
     /// With equalized channels, where that helps.

@@ -5,28 +5,25 @@ use crate::report::send;
 use crate::timer::Timer;
 use core::fmt::{self, Write as _};
 use edgeprune_runtime::format::heapless::{String, Vec};
+use edgeprune_runtime::format::slot::Slot;
 use edgeprune_runtime::format::telemetry::{
     Bucket, Hello, Latency, Layer, MAX_BUCKETS, MAX_TEXT, Record, Run,
 };
 use edgeprune_runtime::noise::Noise;
 use edgeprune_runtime::telemetry::{Clock, Telemetry};
-use edgeprune_runtime::{KernelSet, Observer, OpenError, Package, RunError, SessionError};
+use edgeprune_runtime::{KernelSet, MAX_NODES, Observer, OpenError, Package, RunError, SessionError};
 use sha2::{Digest as _, Sha256};
 
-/// Most nodes of a network.
-const NODES: usize = 256;
 const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 /// The id of the board's file, which `edgeprune build` gives.
 const BOARD: &str = match option_env!("EDGEPRUNE_BOARD") {
     Some(id) => id,
     None => "a board without a name",
 };
-/// Runs before the first that counts.
-const WARM_UP: u32 = number(option_env!("EDGEPRUNE_WARM_UP"), 3);
-/// Runs that count.
-const RUNS: u32 = number(option_env!("EDGEPRUNE_RUNS"), 20);
+/// Runs of a package inside the program: before the first that counts, and those that count.
+const RUNS: [u32; 2] = [3, 20];
 
-type Session<'p, 'a> = edgeprune_runtime::Session<'p, 'a, NODES>;
+type Session<'p, 'a> = edgeprune_runtime::Session<'p, 'a, MAX_NODES>;
 
 /// Why there is no measurement.
 pub(crate) enum Failure {
@@ -54,8 +51,9 @@ impl From<RunError> for Failure {
     }
 }
 
-/// Opens the package, runs its network and measures it.
-pub(crate) fn bench(bytes: &[u8], arena: &mut [u8]) -> Result<(), Failure> {
+/// Opens the package, runs its network and measures it, as often as the slot asks for that it came in.
+pub(crate) fn bench(bytes: &[u8], arena: &mut [u8], slot: Option<Slot>) -> Result<(), Failure> {
+    let [warm_up, runs] = slot.map_or(RUNS, |slot| [slot.warm_up, slot.runs]);
     let began = Timer.ticks();
     let package = Package::open(bytes).map_err(Failure::Open)?;
     let mut opened = Session::with_capacity(&package, arena);
@@ -64,17 +62,17 @@ pub(crate) fn bench(bytes: &[u8], arena: &mut [u8]) -> Result<(), Failure> {
     let cold = Timer.ticks() - began;
     send(&Record::Hello(hello(session, bytes.len())));
     let sha256 = digest(session)?;
-    for _ in 0..WARM_UP {
+    for _ in 0..warm_up {
         infer(session, &mut ())?;
     }
-    let mut telemetry = Telemetry::<_, NODES>::new(Timer);
-    for _ in 0..RUNS {
+    let mut telemetry = Telemetry::<_, MAX_NODES>::new(Timer);
+    for _ in 0..runs {
         infer(session, &mut telemetry)?;
         if digest(session)? != sha256 {
             return Err(Failure::NotRepeatable);
         }
     }
-    let (warm_up, latency) = (WARM_UP, telemetry.run());
+    let latency = telemetry.run();
     send(&Record::Run(Run {
         warm_up,
         cold,
@@ -154,14 +152,5 @@ fn send_layers(session: &Session<'_, '_>, latencies: impl Iterator<Item = Latenc
             bytes: manifest.bytes(&node),
             latency,
         }));
-    }
-}
-
-/// The number in the text, or `default` where there is no text.
-const fn number(text: Option<&str>, default: u32) -> u32 {
-    let Some(text) = text else { return default };
-    match u32::from_str_radix(text, 10) {
-        Ok(number) => number,
-        Err(_) => panic!("EDGEPRUNE_RUNS and EDGEPRUNE_WARM_UP are numbers"),
     }
 }

@@ -2,10 +2,12 @@
 
 use crate::board;
 use core::arch::global_asm;
+use edgeprune_runtime::format::slot;
 
 global_asm!(
     include_str!("boot.s"),
     timer_hz = const board::TIMER_HZ,
+    slot_magic = const slot::MAGIC,
     start = sym crate::start,
     fault = sym crate::fault,
 );

@@ -13,6 +13,11 @@
 .section .text.boot, "ax"
 .global _start
 _start:
+    b       reset
+    .balign 8
+    .quad   {slot_magic}                // where the image takes a package that comes behind it
+    .quad   __free - _start
+reset:
     mrs     x1, mpidr_el1
     and     x1, x1, #0xff
     cbnz    x1, park                    // one core runs, the others sleep

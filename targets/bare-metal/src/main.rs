@@ -1,4 +1,4 @@
-//! A program without an operating system that measures the package inside it and sends the figures as telemetry
+//! A program without an operating system that measures the package inside it, or behind it, and sends the figures as telemetry
 //! frames on a serial line. `boards` and `src/board` hold what differs between boards, `layout.ld` where everything
 //! goes, `src/boot.s` how it starts.
 #![no_std]
@@ -22,7 +22,12 @@ use fault::fault;
 extern "C" fn start() -> ! {
     board::start();
     uart::start();
-    match bench::bench(memory::package(), memory::arena()) {
+    let Some((slot, (package, arena))) = memory::take() else {
+        report::fail(format_args!(
+            "no package is inside this image, and none behind it"
+        ))
+    };
+    match bench::bench(package, arena, slot) {
         Ok(()) => report::end(),
         Err(cause) => report::fail(format_args!("{cause}")),
     }

@@ -19,7 +19,8 @@ const NODES: usize = 64;
 extern "C" fn start() -> ! {
     board::start();
     uart::start();
-    if infer(memory::package(), memory::arena()).is_none() {
+    let ran = memory::take().and_then(|(_, (package, arena))| infer(package, arena));
+    if ran.is_none() {
         uart::write(b"the network does not run\n");
     }
     end()

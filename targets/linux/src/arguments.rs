@@ -12,7 +12,9 @@ use std::time::Duration;
 pub(crate) const USAGE: &str = "\
 usage: edgeprune-device JOB [MODEL.epk] [OPTIONS]
 
-The package may be left out where this program contains one.
+The package may be left out where this program contains one. Its file is copied to memory; --map reads
+it where it lies, which takes no memory for it, and ends this program if the file is cut meanwhile:
+for packages on read-only media.
 
   info                                    what the package is
   bench  [--runs N] [--warm-up N]         how long an inference takes
@@ -50,6 +52,8 @@ pub(crate) struct Arguments {
     pub(crate) job: Job,
     /// A file, or else the package inside this program.
     pub(crate) package: Option<PathBuf>,
+    /// Read it where it lies.
+    pub(crate) map: bool,
 }
 
 /// What to do.
@@ -76,6 +80,7 @@ pub(crate) enum Job {
 #[derive(Default)]
 struct Typed {
     package: Option<PathBuf>,
+    map: bool,
     inputs: Vec<PathBuf>,
     outputs: Vec<PathBuf>,
     runs: Option<u32>,
@@ -92,9 +97,7 @@ impl Arguments {
         let (job, rest) = words.split_first().ok_or("no job")?;
         #[cfg(feature = "serve")]
         if job == "serve" {
-            let (package, options) = serve::parse(rest)?;
-            let job = Job::Serve(options);
-            return Ok(Self { job, package });
+            return serve::parse(rest);
         }
         let typed = Typed::parse(rest)?;
         let defaults = BenchOptions::default();
@@ -135,6 +138,7 @@ impl Arguments {
         Ok(Self {
             job,
             package: typed.package,
+            map: typed.map,
         })
     }
 }
@@ -150,6 +154,7 @@ impl Typed {
                 "--output" => typed.outputs.push(value()?.into()),
                 "--runs" => typed.runs = Some(number(word, value()?)?),
                 "--warm-up" => typed.warm_up = Some(number(word, value()?)?),
+                "--map" => typed.map = true,
                 "--layers" => typed.layers = true,
                 "--threads" => typed.threads = Some(number(word, value()?)?),
                 "--duration" => typed.duration = Some(number(word, value()?)?),
@@ -192,6 +197,7 @@ mod tests {
         let expected = Ok(Arguments {
             job,
             package: Some("m.epk".into()),
+            map: false,
         });
         assert_eq!(
             parse("bench m.epk --runs 9 --duration 60 --warm-up 2 --deadline 50 --threads 4"),
@@ -201,6 +207,13 @@ mod tests {
             parse("bench --threads 4 --warm-up 2 --deadline 50 --duration 60 --runs 9 m.epk"),
             expected
         );
+    }
+
+    #[test]
+    fn a_package_is_mapped_on_demand_alone() {
+        let is_mapped = |line| parse(line).is_ok_and(|arguments| arguments.map);
+        assert!(is_mapped("info m.epk --map") && is_mapped("bench --map m.epk"));
+        assert!(!is_mapped("info m.epk"));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use crate::machine::{Condition, Machine};
 use crate::memory::Memory;
 use crate::meter::Meter;
-use crate::network::hexadecimal;
+use crate::network::{arena, hexadecimal};
 use crate::report::{BenchReport, Energy, LayerTime};
 use crate::stopwatch::Stopwatch;
 use crate::{Error, Network, digest, open};
 use edgeprune_runtime::noise::Noise;
-use edgeprune_runtime::{Arena, KernelSet, MAX_THREADS, Observer, Package, Pool};
+use edgeprune_runtime::{KernelSet, MAX_THREADS, Observer, Package, Pool};
 use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{available_parallelism, scope};
@@ -60,7 +60,7 @@ pub fn bench(bytes: &[u8], options: BenchOptions) -> Result<BenchReport, Error> 
     let began = Instant::now();
     let package = Package::open(bytes)?;
     let arena_bytes = package.arena_bytes_for(options.threads as usize);
-    let mut arena = Arena::new(arena_bytes);
+    let mut arena = arena(arena_bytes)?;
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
     let mut inference = Inference {
@@ -126,7 +126,7 @@ fn metered(
 /// As [`bench`].
 pub fn repeat(bytes: &[u8], runs: u32, layers: bool) -> Result<String, Error> {
     let package = Package::open(bytes)?;
-    let mut arena = Arena::new(package.arena_bytes());
+    let mut arena = arena(package.arena_bytes())?;
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
     let mut inference = Inference {

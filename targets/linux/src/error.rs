@@ -24,6 +24,14 @@ pub enum Error {
     /// An input or output that does not fit.
     #[error("{0}")]
     Run(#[from] RunError),
+    /// Memory that the system does not give.
+    #[error("there is no memory for {what} of {bytes} bytes")]
+    Memory {
+        /// What it is for.
+        what: &'static str,
+        /// How much.
+        bytes: usize,
+    },
     /// A file of samples that does not fit the network.
     #[error("{}: {cause}", path.display())]
     Samples {

@@ -20,7 +20,7 @@ mod stopwatch;
 pub use bench::{BenchOptions, bench, repeat};
 pub use error::Error;
 pub use machine::{Condition, Machine};
-pub use network::{Digest, MAX_NODES, Network, digest, hexadecimal, open};
+pub use network::{Digest, Network, digest, hexadecimal, open};
 pub use npy::{Npy, write_f32};
 pub use report::{BenchReport, Bucket, Deadline, Energy, Interval, Latency, LayerTime, Resident};
 pub use samples::{LayerDigest, RunReport, Samples, layers, run, top_class};

@@ -5,10 +5,11 @@ mod arguments;
 
 use arguments::{Arguments, Job};
 use edgeprune_device::{Error, Machine, bench, layers, repeat, run};
-use edgeprune_runtime::Package;
+use edgeprune_runtime::{Arena, Package};
 use memmap2::Mmap;
 use serde::Serialize;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,14 +22,24 @@ static EMBEDDED: &Aligned<[u8]> =
 struct Aligned<T: ?Sized>(T);
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let arguments = match Arguments::parse(&words) {
+    let words = std::env::args_os().skip(1).map(|word| word.into_string());
+    let words: Result<Vec<String>, _> = words.collect();
+    let not_text = |word: std::ffi::OsString| format!("not UTF-8: {}", word.display());
+    let arguments = match words
+        .map_err(not_text)
+        .and_then(|words| Arguments::parse(&words))
+    {
         Ok(arguments) if arguments.package.is_some() || !EMBEDDED.0.is_empty() => arguments,
         Ok(_) => return bad_usage("no package, and this program contains none"),
         Err(message) => return bad_usage(&message),
     };
     let package = arguments.package.as_deref();
-    match with_package(package, |bytes| work(&arguments, bytes)) {
+    let result = match (package, arguments.map) {
+        (None, _) => work(&arguments, &EMBEDDED.0),
+        (Some(path), false) => copied(path).and_then(|bytes| work(&arguments, bytes.bytes())),
+        (Some(path), true) => mapped(path).and_then(|bytes| work(&arguments, &bytes)),
+    };
+    match result {
         Ok(text) => {
             match arguments.job {
                 #[cfg(feature = "serve")]
@@ -37,7 +48,7 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(error @ (Error::Open(_) | Error::Session(_))) => {
+        Err(error @ (Error::Open(_) | Error::Session(_) | Error::Memory { .. })) => {
             let name = package.unwrap_or(Path::new("the package inside this program"));
             failure(&format!("{}: {error}", name.display()))
         }
@@ -73,25 +84,33 @@ fn work(arguments: &Arguments, package: &[u8]) -> Result<String, Error> {
     }
 }
 
-/// Memory of a file or of this program.
-fn with_package<T>(
-    path: Option<&Path>,
-    work: impl FnOnce(&[u8]) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let io = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| Error::Io { path, source }
-    };
-    let Some(path) = path else {
-        return work(&EMBEDDED.0);
-    };
+/// A copy of a file, aligned as packages are: whoever writes to the file, or cuts it, does not change what runs.
+fn copied(path: &Path) -> Result<Arena, Error> {
+    let mut file = File::open(path).map_err(io(path))?;
+    let bytes = file.metadata().map_err(io(path))?.len();
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let what = "a copy of the package";
+    let mut copy = Arena::try_new(bytes).ok_or(Error::Memory { what, bytes })?;
+    file.read_exact(copy.bytes_mut()).map_err(io(path))?;
+    Ok(copy)
+}
+
+/// A file where it lies. It must not change: see `--map` in the usage.
+fn mapped(path: &Path) -> Result<Mmap, Error> {
     let file = File::open(path).map_err(io(path))?;
     #[expect(unsafe_code, reason = "a mapped file can change under the map")]
     // SAFETY: the map is private and read-only. The runtime checks the package's hash and every
     // bound before it runs, and takes bounds from what it has copied, so that bytes which another
-    // process changes later can change results but no address.
-    let map = unsafe { Mmap::map(&file) }.map_err(io(path))?;
-    work(&map)
+    // process changes later can change results but no address. Who asks for a map promises that the
+    // file is not cut.
+    unsafe { Mmap::map(&file) }.map_err(io(path))
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    move |source| Error::Io {
+        path: path.to_path_buf(),
+        source,
+    }
 }
 
 #[derive(Serialize)]

@@ -1,14 +1,20 @@
 //! A session, its inputs and its outputs as bytes.
 
 use crate::Error;
-use edgeprune_runtime::{Package, Session, SessionError};
+use edgeprune_runtime::{Arena, MAX_NODES, Package, Session, SessionError};
 use sha2::{Digest as _, Sha256};
-
-/// Most nodes of a network that a Linux device runs.
-pub const MAX_NODES: usize = 1024;
 
 /// A session with room for [`MAX_NODES`] nodes.
 pub type Network<'p, 'a> = Session<'p, 'a, MAX_NODES>;
+
+/// Memory for a session.
+///
+/// # Errors
+/// The system does not have as much.
+pub(crate) fn arena(bytes: usize) -> Result<Arena, Error> {
+    let what = "the arena";
+    Arena::try_new(bytes).ok_or(Error::Memory { what, bytes })
+}
 
 /// A session of `package` in `arena`, of [`Package::arena_bytes`]. Leave it where it is returned: it has room for
 /// [`MAX_NODES`], and every copy is as much memory.

@@ -100,10 +100,10 @@ pub struct Interval {
     pub condition: Condition,
 }
 
-/// Memory of the process without pages of files (its own code, a package read in place), in bytes.
+/// Memory of the process without pages of files (its own code, a package that is part of it or mapped), in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resident {
-    /// Before the package was opened.
+    /// Before the package was opened, with the copy of its file.
     pub before_bytes: u64,
     /// The most, from then to the end of the first inference.
     pub peak_bytes: u64,

@@ -1,9 +1,9 @@
 //! Runs a network on samples from files.
 
-use crate::network::hexadecimal;
+use crate::network::{arena, hexadecimal};
 use crate::{Digest, Error, Network, Npy, digest, open, write_f32};
-use edgeprune_format::manifest::Node;
-use edgeprune_runtime::{Arena, Observer, Package};
+use edgeprune_format::manifest::{DType, Node};
+use edgeprune_runtime::{Observer, Package};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fs;
@@ -36,6 +36,21 @@ impl Samples {
         match self {
             Self::Real(values) => values.len(),
             Self::Raw(bytes) => bytes.len(),
+        }
+    }
+
+    /// The place of the first value that is not finite; codes have none.
+    fn not_finite(&self, dtype: DType) -> Option<usize> {
+        let is_bad = |value: &f32| !value.is_finite();
+        match self {
+            Self::Real(values) => values.iter().position(is_bad),
+            Self::Raw(bytes) if dtype == DType::F32 => {
+                let (words, _) = bytes.as_chunks::<4>();
+                words
+                    .iter()
+                    .position(|word| is_bad(&f32::from_ne_bytes(*word)))
+            }
+            Self::Raw(_) => None,
         }
     }
 
@@ -90,7 +105,7 @@ pub struct LayerDigest {
 /// Files that cannot be read or written, or do not fit the network.
 pub fn run(bytes: &[u8], inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<RunReport, Error> {
     let package = Package::open(bytes)?;
-    let mut arena = Arena::new(package.arena_bytes());
+    let mut arena = arena(package.arena_bytes())?;
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
     let files = Files::read(network, inputs)?;
@@ -126,7 +141,7 @@ pub fn run(bytes: &[u8], inputs: &[PathBuf], outputs: &[PathBuf]) -> Result<RunR
 /// As [`run`]; no such sample.
 pub fn layers(bytes: &[u8], inputs: &[PathBuf], sample: usize) -> Result<Vec<LayerDigest>, Error> {
     let package = Package::open(bytes)?;
-    let mut arena = Arena::new(package.arena_bytes());
+    let mut arena = arena(package.arena_bytes())?;
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
     let files = Files::read(network, inputs)?;
@@ -196,6 +211,12 @@ impl Files {
                     "{} values are no whole number of samples of {size}",
                     values.len()
                 );
+                return Err(Error::samples(path, cause));
+            }
+            let port = network.input_info(index)?;
+            if let Some(at) = values.not_finite(port.dtype) {
+                let [sample, element] = [at / port.elements().max(1), at % port.elements().max(1)];
+                let cause = format!("sample {sample}: element {element} is not a finite number");
                 return Err(Error::samples(path, cause));
             }
             if *samples.get_or_insert(count) != count {

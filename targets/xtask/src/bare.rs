@@ -44,16 +44,18 @@ enum Way {
 
 /// Runs the runtime's tests of operators on emulated cores that have every set of kernels.
 pub(crate) fn emulated_tests() -> Result<(), Failure> {
-    emulated_tests_of(&ARM64, &["linear", "operators", "winograd"])?;
-    emulated_tests_of(&ARM32, &["linear", "operators"])
+    emulated_tests_of(&ARM64, &["linear::", "operators::", "winograd::"])?;
+    emulated_tests_of(&ARM32, &["linear::", "operators::"])
 }
 
-fn emulated_tests_of(architecture: &Architecture, tests: &[&str]) -> Result<(), Failure> {
+/// Runs these modules of the runtime's tests.
+fn emulated_tests_of(architecture: &Architecture, modules: &[&str]) -> Result<(), Failure> {
     let triple = architecture.triple;
     let variable = triple.to_ascii_uppercase().replace('-', "_");
     Step::cargo(["test", "--release", "-p", RUNTIME, "--features", "std"])
-        .args(tests.iter().flat_map(|test| ["--test", *test]))
-        .args(["--target", triple, "--target-dir", FOLDER])
+        .args(["--test", "runtime", "--target", triple])
+        .args(["--target-dir", FOLDER, "--"])
+        .args(modules.iter().copied())
         .env("RUSTC", compiler(architecture)?)
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .env(

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(),
         ["demo", rest @ ..] => setup::run().and_then(|()| demo(rest)),
         ["bare"] => setup::for_tests().and_then(|()| bare::check()),
-        ["test"] => setup::for_tests().and_then(|()| test::run()),
+        ["test"] => with_durations(|| setup::for_tests().and_then(|()| test::run())),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
@@ -38,6 +38,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a task, then shows how long its steps took.
+fn with_durations(task: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let result = task();
+    eprint!("{}", shell::durations());
+    result
 }
 
 fn demo(rest: &[&str]) -> Result<(), Failure> {

@@ -106,9 +106,14 @@ pub(crate) fn for_tests() -> Result<(), Failure> {
 
 /// The tests of the report in a browser are skipped without one, so that its absence stops nothing else.
 fn browser() {
-    if !BROWSERS.into_iter().any(starts) && install(&DEBIAN_BROWSER).is_err() {
+    if !has_browser() && install(&DEBIAN_BROWSER).is_err() {
         eprintln!("set-up: no browser: the report is not looked at in one");
     }
+}
+
+/// Whether tests can drive a browser.
+pub(crate) fn has_browser() -> bool {
+    BROWSERS.into_iter().any(starts)
 }
 
 impl Architecture {

@@ -1,9 +1,10 @@
 //! `edgeprune report` as a user meets it: files, comparisons, exit codes.
 
-use crate::records::{bench, long};
+use super::records::{bench, long};
+use crate::command::command;
 use edgeprune::report::record::Bench;
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 use tempfile::TempDir;
 
 /// A folder with a run before and after a change.
@@ -28,7 +29,7 @@ impl Folder {
     }
 
     fn report(&self, arguments: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        command()
             .arg("report")
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())

@@ -35,7 +35,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 4, requires = "verify", value_parser = super::at_least_one)]
     samples: usize,
     /// Beside the bytes of each entropy-coded tensor, show what `xz -9` makes of the same codes, one
-    /// stream a tensor (packages only).
+    /// stream a tensor (packages only; cargo feature `xz`).
     #[arg(long, conflicts_with = "verify")]
     xz: bool,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! What a model holds.
 
 use crate::Error;
-use crate::cli::data::spec_of_model;
+use crate::cli::data::{examine, spec_of_model};
 use crate::cli::output::{human_bytes, human_count, table};
 use crate::dataset::Dataset;
 use crate::graph::{Graph, Node, Op, Port, Redundant, find_redundant, remove_dead_channels};
@@ -131,6 +131,8 @@ pub(super) fn verify(path: &Path, graph: &Graph, source: &Samples<'_>) -> Result
         Some(data) => Dataset::open(data, None, spec.as_ref(), &graph.inputs)?.spread(source.count),
         None => Dataset::synthetic(source.count, spec.as_ref(), &graph.inputs),
     };
+    graph.check_size()?;
+    examine(&data)?;
     let mut reference = Reference::load(path)?;
     let mut total: Option<Verification> = None;
     for i in 0..data.len() {

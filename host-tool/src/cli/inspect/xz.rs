@@ -4,9 +4,9 @@ use crate::Error;
 use crate::cli::output::human_bytes;
 use crate::report::describe::{Coded, Description};
 use serde::Serialize;
-use std::path::Path;
 
 /// The preset of `xz -9`.
+#[cfg(feature = "xz")]
 const PRESET: u32 = 9;
 
 /// The entropy-coded tensors beside their xz streams.
@@ -97,21 +97,31 @@ impl Compared {
 
 fn compare(coded: Coded) -> Result<Compared, Error> {
     let bytes: Vec<u8> = coded.codes.iter().map(|&code| code as u8).collect();
-    let stream =
-        liblzma::encode_all(bytes.as_slice(), PRESET).map_err(Error::io(Path::new("xz")))?;
     Ok(Compared {
         name: coded.name,
         what: coded.what,
         elements: coded.codes.len(),
         coded_bytes: coded.bytes,
-        xz_bytes: stream.len() as u64,
+        xz_bytes: stream(&bytes)?.len() as u64,
     })
+}
+
+/// The xz stream of `bytes`.
+#[cfg(feature = "xz")]
+fn stream(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    liblzma::encode_all(bytes, PRESET).map_err(Error::io(std::path::Path::new("xz")))
+}
+
+#[cfg(not(feature = "xz"))]
+fn stream(_: &[u8]) -> Result<Vec<u8>, Error> {
+    Err(Error::not_built_in("--xz", "xz"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(feature = "xz")]
     #[test]
     fn an_xz_stream_decodes_to_the_codes() {
         let codes: Vec<i8> = (0..1000).map(|i| (i % 7) as i8 - 3).collect();

@@ -112,6 +112,17 @@ fn of_node(graph: &Graph, node: &Node, known: &[Vec<Bound>]) -> Vec<Bound> {
             input.iter().enumerate().map(pair).collect()
         }
         Op::Unary { kind } => input.iter().map(|bound| unary(*kind, *bound)).collect(),
+        Op::Normalize { gain, offset } => {
+            let constants = gain.iter().zip(offset);
+            let of = |(bound, (&gain, &offset)): (&Bound, (&f32, &f32))| {
+                let shift = Bound {
+                    low: f64::from(offset),
+                    high: f64::from(offset),
+                };
+                bound.scale(f64::from(gain)).add(shift)
+            };
+            input.iter().zip(constants).map(of).collect()
+        }
         Op::AveragePool2d {
             count_include_pad: true,
             ..

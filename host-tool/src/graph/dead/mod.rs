@@ -120,7 +120,7 @@ fn negligible(linear: &Linear) -> f32 {
         * NEGLIGIBLE
 }
 
-fn reads_padding(graph: &Graph, node: &Node) -> bool {
+pub(crate) fn reads_padding(graph: &Graph, node: &Node) -> bool {
     let (input, output) = (graph.shape(node.inputs[0]), graph.shape(node.output));
     match &node.op {
         Op::Conv2d { window, .. }

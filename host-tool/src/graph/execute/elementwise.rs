@@ -53,6 +53,16 @@ fn broadcast(
     }
 }
 
+pub(super) fn normalize(gain: &[f32], offset: &[f32], input: &[f32], output: &mut [f32]) {
+    let rows = output.chunks_exact_mut(gain.len());
+    for (row, input) in rows.zip(input.chunks_exact(gain.len())) {
+        let constants = gain.iter().zip(offset);
+        for ((o, &x), (gain, offset)) in row.iter_mut().zip(input).zip(constants) {
+            *o = x * gain + offset;
+        }
+    }
+}
+
 pub(super) fn unary(kind: UnaryKind, input: &[f32], output: &mut [f32]) {
     for (o, &x) in output.iter_mut().zip(input) {
         *o = edgeprune_runtime::math::unary(kind, x);

@@ -95,6 +95,15 @@ fn broadcast(
     }
 }
 
+pub(super) fn normalize(gain: &[f32], gradient: &[f32], into: &mut [f32]) {
+    let rows = into.chunks_exact_mut(gain.len());
+    for (row, gradient) in rows.zip(gradient.chunks_exact(gain.len())) {
+        for ((t, g), gain) in row.iter_mut().zip(gradient).zip(gain) {
+            *t += g * gain;
+        }
+    }
+}
+
 pub(super) fn unary(kind: UnaryKind, input: &[f32], gradient: &[f32], into: &mut [f32]) {
     for ((t, g), &x) in into.iter_mut().zip(gradient).zip(input) {
         let slope = derivative(kind, x);

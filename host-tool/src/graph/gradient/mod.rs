@@ -164,6 +164,7 @@ fn pull_back(
             (into, shape),
         ),
         Op::Mean => pooling::mean(gradient, into, shape),
+        Op::Normalize { gain, .. } => elementwise::normalize(gain, gradient, into),
         Op::Unary { kind } => elementwise::unary(*kind, input, gradient, into),
         Op::Softmax => elementwise::softmax(output, shape[3], gradient, into),
         Op::Concat { axis } => movement::concat(*axis, &shapes, gradient, (operand, into)),

@@ -1,8 +1,9 @@
 //! What `pack --json` writes, and what a package says of itself.
 
-use super::{Identity, Loss};
+use super::{Expected, Identity, Loss};
 use crate::cli::output::human_bytes;
 use crate::latency::Prediction;
+use crate::quantize::FloatActivation;
 use serde::{Deserialize, Serialize};
 
 /// `pack --json`, and what a package says of itself.
@@ -30,6 +31,12 @@ pub struct Pack {
     /// What the package loses of the original's quality; only where `--max-drop` measured it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
+    /// What it is expected to lose, where it was measured when it was packed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
+    /// Activations that stay `f32` because int8 would lose what they hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_float: Vec<FloatActivation>,
     /// How long it will take on a board; only where one is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Prediction>,

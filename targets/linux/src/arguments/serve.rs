@@ -1,19 +1,19 @@
 //! What was typed behind `serve`.
 
-use super::number;
+use super::{Arguments, Job, number};
 use edgeprune_device::{Outlet, ServeOptions};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// The package, if one is named, and how to serve it.
-pub(super) fn parse(words: &[String]) -> Result<(Option<PathBuf>, ServeOptions), String> {
+pub(super) fn parse(words: &[String]) -> Result<Arguments, String> {
     let mut options = ServeOptions::default();
-    let mut package = None;
+    let (mut package, mut map) = (None, false);
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
         match word.as_str() {
             "--socket" => options.socket = Some(value()?.into()),
+            "--map" => map = true,
             "--real" => options.real = true,
             "--queue" => options.queue = positive(word, value()?)?,
             "--threads" => options.threads = number(word, value()?)?,
@@ -35,7 +35,8 @@ pub(super) fn parse(words: &[String]) -> Result<(Option<PathBuf>, ServeOptions),
     if options.socket.is_none() && options.telemetry.contains(&Outlet::Stdout) {
         return Err("answers go to standard output: `--telemetry -` needs --socket".into());
     }
-    Ok((package, options))
+    let job = Job::Serve(options);
+    Ok(Arguments { job, package, map })
 }
 
 fn outlet(text: &str) -> Outlet {
@@ -65,15 +66,15 @@ fn period(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<(Option<PathBuf>, ServeOptions), String> {
+    fn parsed(line: &str) -> Result<Arguments, String> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         parse(&words)
     }
 
     #[test]
     fn every_option_is_taken() -> Result<(), String> {
-        let (package, options) = parsed(
-            "m.epk --socket s --real --queue 9 --threads 2 --deadline 50 --name n --every 0.5 --telemetry t --telemetry unix:u --telemetry - --mqtt mqtt://h/t",
+        let typed = parsed(
+            "m.epk --map --socket s --real --queue 9 --threads 2 --deadline 50 --name n --every 0.5 --telemetry t --telemetry unix:u --telemetry - --mqtt mqtt://h/t",
         )?;
         let expected = ServeOptions {
             socket: Some("s".into()),
@@ -90,7 +91,12 @@ mod tests {
                 Outlet::Mqtt("mqtt://h/t".parse()?),
             ],
         };
-        assert_eq!((package, options), (Some("m.epk".into()), expected));
+        let expected = Arguments {
+            job: Job::Serve(expected),
+            package: Some("m.epk".into()),
+            map: true,
+        };
+        assert_eq!(typed, expected);
         Ok(())
     }
 

@@ -17,11 +17,12 @@ pub use broker::{Broker, STATE};
 pub use outlet::Outlet;
 
 use crate::bench::pool;
+use crate::network::arena;
 use crate::{Error, Network, open, top_class};
 use clients::{Intake, Reason, Request, Sample};
 use counts::Counts;
 use crew::Crew;
-use edgeprune_runtime::{Arena, Package, Pool};
+use edgeprune_runtime::{Package, Pool};
 use reporter::{Identity, Reporter};
 use std::fmt;
 use std::io;
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
-use wire::{Status, answer};
+use wire::{Status, answer, refusal};
 
 /// How long answers and telemetry that are on their way are waited for after a signal.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -104,7 +105,7 @@ pub fn serve(bytes: &[u8], options: &ServeOptions) -> Result<Served, Error> {
     let began = Instant::now();
     let mut pool = pool(options.threads)?;
     let package = Package::open(bytes)?;
-    let mut arena = Arena::new(package.arena_bytes_for(options.threads as usize));
+    let mut arena = arena(package.arena_bytes_for(options.threads as usize))?;
     let arena_bytes = arena.bytes_mut().len();
     let mut opened = open(&package, arena.bytes_mut());
     let network = opened.as_mut().map_err(|error| *error)?;
@@ -221,6 +222,13 @@ impl<'s, 'p, 'a> Worker<'s, 'p, 'a> {
     }
 
     fn run(&mut self, sample: &Sample) -> Result<(), Error> {
+        if self.real && !are_finite(&sample.bytes) {
+            self.counts.refused.add();
+            sample
+                .client
+                .answer(refusal(sample.number, Status::Refused));
+            return Ok(());
+        }
         self.set(&sample.bytes)?;
         let began = Instant::now();
         self.infer()?;
@@ -280,4 +288,10 @@ impl<'s, 'p, 'a> Worker<'s, 'p, 'a> {
         }
         Ok(bytes)
     }
+}
+
+/// Whether there is no NaN and no infinity among floats: layers would hide them.
+fn are_finite(bytes: &[u8]) -> bool {
+    let mut words = bytes.as_chunks().0.iter();
+    words.all(|&word| f32::from_le_bytes(word).is_finite())
 }

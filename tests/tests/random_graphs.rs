@@ -1,4 +1,0 @@
-//! See the module.
-
-#[path = "random_graphs/mod.rs"]
-mod random_graphs;
