@@ -110,10 +110,10 @@ fn judged(
     depth: impl Fn(&str) -> Depth,
 ) -> Vec<Outcome> {
     let folder = tempfile::tempdir().unwrap();
-    let write = |(name, network): &(&str, &'_ _)| {
-        Case::write(folder.path(), name, network, inputs(&network.inputs))
-    };
-    let cases: Vec<Case<'_>> = networks.iter().map(write).collect();
+    let cases: Vec<Case<'_>> = networks
+        .iter()
+        .map(|&(name, network)| Case::write(folder.path(), name, network, inputs(&network.inputs)))
+        .collect();
     judge.prepare(folder.path());
     let pairs = cases.iter().zip(networks);
     pairs
