@@ -20,7 +20,7 @@
 /// What the head of an image that has a slot holds, and what a slot with a package begins with.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"EPK SLOT");
 
-/// The head of a slot. The default belongs to a package that was compiled in.
+/// The head of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Length of the package that follows.
