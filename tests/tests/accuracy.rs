@@ -7,13 +7,14 @@ use crate::command::studies;
 use crate::zoo::zoo;
 use edgeprune::dataset::{Dataset, InputSpec};
 use edgeprune::eval::{self, Opened};
+use edgeprune::graph::Graph;
 use edgeprune::import;
 use edgeprune::pack::{Goal, pack};
 use edgeprune::progress::Progress;
 use edgeprune::prune::Pruning;
 use edgeprune::report::record::Eval;
 use edgeprune::study::Cache;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Points by which top-1 on 500 images differs between packages that are equally close to the original: of
 /// the 3 to 5 % of decisions that differ, about as many turn right as turn wrong.
@@ -43,67 +44,95 @@ impl Scored {
     }
 }
 
-fn spec(folder: &Path, case: &Case) -> Option<InputSpec> {
-    let explicit = case.spec.map(|text| {
-        let path = folder.join("spec.toml");
-        std::fs::write(&path, text).unwrap();
-        path
-    });
-    explicit.map(|path| InputSpec::read(&path).unwrap())
+/// A network that was imported once for all of its goals, and its samples.
+struct Network {
+    path: PathBuf,
+    graph: Graph,
+    spec: Option<InputSpec>,
+    calibration: Dataset,
+    data: Dataset,
+    is_labelled: bool,
 }
 
-fn run(case: &Case, goal: Goal) -> Scored {
-    let (zoo, cache) = (zoo(), Cache::new(studies().to_path_buf()));
-    let scratch = tempfile::tempdir().unwrap();
-    let model = zoo.join(case.model);
-    let spec = spec(scratch.path(), case)
-        .or_else(|| InputSpec::find(&model, None).unwrap().map(|(spec, _)| spec));
-    let graph = import::load(&model).unwrap();
-    let calibration = Dataset::open(
-        &zoo.join(case.calibration),
-        None,
-        spec.as_ref(),
-        &graph.inputs,
-    )
-    .unwrap()
-    .spread(case.calibration_samples);
-    let packed = pack(
-        &graph,
-        goal,
-        &calibration,
-        spec.as_ref(),
-        &cache,
-        &Progress::Silent,
-    )
-    .unwrap();
-    if let Some(max_size) = goal.max_size {
-        assert!(packed.bytes.len() as u64 <= max_size);
+impl Network {
+    fn load(case: &Case) -> Self {
+        let zoo = zoo();
+        let path = zoo.join(case.model);
+        let graph = import::load(&path).unwrap();
+        let spec = match case.spec {
+            Some(text) => Some(specification(text)),
+            None => InputSpec::find(&path, None).unwrap().map(|(spec, _)| spec),
+        };
+        let open = |data: &str, labels: Option<&str>| {
+            let labels = labels.map(|labels| zoo.join(labels));
+            let inputs = &graph.inputs;
+            Dataset::open(&zoo.join(data), labels.as_deref(), spec.as_ref(), inputs).unwrap()
+        };
+        Self {
+            calibration: open(case.calibration, None).spread(case.calibration_samples),
+            data: open(case.data, case.labels),
+            is_labelled: case.labels.is_some(),
+            path,
+            graph,
+            spec,
+        }
     }
-    let labels = case.labels.map(|labels| zoo.join(labels));
-    let data = Dataset::open(
-        &zoo.join(case.data),
-        labels.as_deref(),
-        spec.as_ref(),
-        &graph.inputs,
-    )
-    .unwrap();
-    let opened = Opened::new(&model, &packed.bytes).unwrap();
-    let against = case.labels.is_none().then_some(&graph);
-    let scored = Scored {
-        score: eval::evaluate(&opened, &data, against, &Progress::Silent).unwrap(),
-        bytes: packed.bytes.len(),
-        removed: packed.dead.removed,
-    };
-    eprintln!(
-        "{} {:?}: {} bytes, top-1 {:?}, agreement {:?}, {:?} dB",
-        case.model,
-        goal,
-        scored.bytes,
-        scored.score.top1,
-        scored.score.agreement,
-        scored.score.sqnr_db
-    );
-    scored
+
+    /// Packs and scores it. What is measured of the network is shared.
+    fn pack(&self, goal: Goal) -> Scored {
+        let packed = pack(
+            &self.graph,
+            goal,
+            &self.calibration,
+            self.spec.as_ref(),
+            &Cache::new(studies().to_path_buf()),
+            &Progress::Silent,
+        )
+        .unwrap();
+        if let Some(max_size) = goal.max_size {
+            assert!(packed.bytes.len() as u64 <= max_size);
+        }
+        let opened = Opened::new(&self.path, &packed.bytes).unwrap();
+        let against = (!self.is_labelled).then_some(&self.graph);
+        let scored = Scored {
+            score: eval::evaluate(&opened, &self.data, against, &Progress::Silent).unwrap(),
+            bytes: packed.bytes.len(),
+            removed: packed.dead.removed,
+        };
+        eprintln!(
+            "{} {:?}: {} bytes, top-1 {:?}, agreement {:?}, {:?} dB",
+            self.path.display(),
+            goal,
+            scored.bytes,
+            scored.score.top1,
+            scored.score.agreement,
+            scored.score.sqnr_db
+        );
+        scored
+    }
+
+    /// Packs without a budget.
+    fn in_int8(&self) -> Scored {
+        self.pack(Goal::default())
+    }
+
+    /// Packs to each budget and wants at least that top-1.
+    fn within_budgets(&self, budgets: &[(u64, f64)]) {
+        for &(bytes, top1) in budgets {
+            let scored = self.pack(max_size(bytes));
+            assert!(
+                scored.top1() >= top1 - SAMPLING,
+                "{bytes} bytes: below {top1}"
+            );
+        }
+    }
+}
+
+fn specification(text: &str) -> InputSpec {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spec.toml");
+    std::fs::write(&path, text).unwrap();
+    InputSpec::read(&path).unwrap()
 }
 
 const RESNET_8: Case = Case {
@@ -142,28 +171,13 @@ fn max_size(bytes: u64) -> Goal {
     }
 }
 
-/// Packs to each budget and wants at least that top-1.
-fn within_budgets(case: &Case, budgets: &[(u64, f64)]) {
-    for &(bytes, top1) in budgets {
-        let scored = run(case, max_size(bytes));
-        assert!(
-            scored.top1() >= top1 - SAMPLING,
-            "{bytes} bytes: below {top1}"
-        );
-    }
-}
-
-/// Packs without a budget.
-fn in_int8(case: &Case) -> Scored {
-    run(case, Goal::default())
-}
-
 #[test]
 #[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn resnet_8_keeps_its_accuracy_in_int8_and_in_a_seventh_of_its_size() {
-    let scored = in_int8(&RESNET_8);
+    let network = Network::load(&RESNET_8);
+    let scored = network.in_int8();
     assert!(scored.top1() >= 87.4);
-    within_budgets(&RESNET_8, &[(45_000, 86.9)]);
+    network.within_budgets(&[(45_000, 86.9)]);
 }
 
 #[test]
@@ -173,16 +187,17 @@ fn the_large_resnet_keeps_its_accuracy_in_int8() {
         model: "mlperf-tiny/pretrainedResnet_large_float.tflite",
         ..RESNET_8
     };
-    let scored = in_int8(&case);
+    let scored = Network::load(&case).in_int8();
     assert!(scored.top1() >= 90.5);
 }
 
 #[test]
 #[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn keyword_spotting_keeps_its_accuracy_in_int8_and_in_a_fifth_of_its_size() {
-    let scored = in_int8(&KEYWORDS);
+    let network = Network::load(&KEYWORDS);
+    let scored = network.in_int8();
     assert!(scored.top1() >= 89.2);
-    within_budgets(&KEYWORDS, &[(20_000, 89.0)]);
+    network.within_budgets(&[(20_000, 89.0)]);
 }
 
 #[test]
@@ -199,7 +214,7 @@ fn visual_wake_words_loses_its_dead_channels_and_decides_alike() {
         ),
         ..imagenet("")
     };
-    let scored = in_int8(&case);
+    let scored = Network::load(&case).in_int8();
     assert!(scored.bytes <= 160_000 && scored.removed > 1000);
     assert!(scored.score.agreement.unwrap() >= 98.0);
 }
@@ -208,7 +223,7 @@ fn visual_wake_words_loses_its_dead_channels_and_decides_alike() {
 #[ignore = "needs EDGEPRUNE_ZOO, a folder of real networks"]
 fn mobilenet_v2_keeps_its_accuracy_in_a_seventh_of_its_size() {
     let budgets = [(2_400_000, 77.2), (2_000_000, 75.7)];
-    within_budgets(&imagenet("imagenet/mobilenet_v2.onnx"), &budgets);
+    Network::load(&imagenet("imagenet/mobilenet_v2.onnx")).within_budgets(&budgets);
 }
 
 #[test]
@@ -219,10 +234,11 @@ fn efficientnet_lite0_keeps_its_accuracy_in_int8_in_a_ninth_of_its_size_and_with
         calibration_samples: 250, // with 64, half of the weights cost two points more
         ..imagenet("imagenet/efficientnet_lite0.onnx")
     };
-    let scored = in_int8(&case);
+    let network = Network::load(&case);
+    let scored = network.in_int8();
     assert!(scored.top1() >= 80.4);
     assert!(scored.bytes <= 4_600_000);
-    within_budgets(&case, &[(2_600_000, 80.4), (2_100_000, 78.9)]);
+    network.within_budgets(&[(2_600_000, 80.4), (2_100_000, 78.9)]);
     let half = Goal {
         pruning: Some(Pruning {
             sparsity: 0.5,
@@ -230,7 +246,7 @@ fn efficientnet_lite0_keeps_its_accuracy_in_int8_in_a_ninth_of_its_size_and_with
         }),
         ..Goal::default()
     };
-    let scored = run(&case, half);
+    let scored = network.pack(half);
     assert!(scored.top1() >= 79.4 - SAMPLING);
 }
 
@@ -244,7 +260,7 @@ fn resnet_50_keeps_its_accuracy_in_a_twenty_fourth_of_its_size() {
         (5_100_000, 78.2),
         (4_300_000, 76.2),
     ];
-    within_budgets(&case, &budgets);
+    Network::load(&case).within_budgets(&budgets);
 }
 
 #[test]
