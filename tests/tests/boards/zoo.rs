@@ -122,10 +122,9 @@ fn assert_bytes_of_whole_machines(package: &Path, vm: &BoardVm) -> TestResult {
         config.to_string_lossy(),
         format!("rpi3={}", BoardVm::ADDRESS),
     );
-    let machines = [
-        ["--ssh-config", &config, "--host", &host].as_slice(),
-        &["--board", "rpi3-bare", "--emulate"],
-    ];
+    let with_linux = ["--ssh-config", &config, "--host", &host];
+    let without = ["--board", "rpi3-bare", "--emulate"];
+    let machines = [with_linux.as_slice(), &without];
     let records = machines.into_par_iter().map(|machine| {
         let output = edgeprune(&[&once, machine].concat())?;
         Ok((machine, output))
