@@ -133,6 +133,18 @@ fn images_compute_the_hosts_bytes_in_the_same_time_on_every_run() -> TestResult 
 
 #[test]
 #[ignore = "needs a cross toolchain and emulators: `cargo xtask test` installs them"]
+fn an_image_with_the_package_inside_computes_the_hosts_bytes() -> TestResult {
+    need_toolchain(&machines())?;
+    let device = boot_changed(|_| Some(()))?;
+    let there = device.bench().ok_or("no measurement")?;
+    let here = bench::host(package()?, bench::EMULATED)?;
+    assert_eq!(there.output_sha256, here.output_sha256);
+    assert_eq!((there.warm_up, there.runs), (3, 20));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cross toolchain and emulators: `cargo xtask test` installs them"]
 fn a_damaged_package_is_reported() -> TestResult {
     need_toolchain(&machines())?;
     let packed = fs::read(package()?)?;

@@ -504,6 +504,15 @@ fn a_sensitivity_report_that_cannot_be_made_is_refused() {
     }
 }
 
+#[cfg(not(feature = "xz"))]
+#[test]
+fn without_xz_it_is_said_how_to_get_it() {
+    let folder = Folder::new();
+    folder.add_package("m.epk");
+    folder.refuse("inspect m.epk --xz", 2, "--features xz");
+}
+
+#[cfg(feature = "xz")]
 #[test]
 fn entropy_coding_is_compared_with_xz_on_demand() {
     let folder = Folder::new();

@@ -172,17 +172,33 @@ fn a_fault_is_a_failure_and_a_stream_without_a_measurement_writes_nothing() -> T
     Ok(())
 }
 
+#[cfg(feature = "serial")]
 #[test]
 fn a_port_that_is_not_there_is_named() -> TestResult {
     let seen = monitor().args(["--serial", "/dev/no-such-port"]).output()?;
     let message = String::from_utf8_lossy(&seen.stderr);
     assert_eq!(seen.status.code(), Some(1), "{message}");
     assert!(message.contains("/dev/no-such-port"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn something_to_listen_to_must_be_named() -> TestResult {
     assert_eq!(monitor().output()?.status.code(), Some(2));
     Ok(())
 }
 
-#[cfg(unix)]
+#[cfg(not(feature = "serial"))]
+#[test]
+fn without_serial_ports_it_is_said_how_to_get_them() -> TestResult {
+    let seen = monitor().args(["--serial", "/dev/ttyS0"]).output()?;
+    let message = String::from_utf8_lossy(&seen.stderr);
+    assert_eq!(seen.status.code(), Some(2), "{message}");
+    assert!(message.contains("--features serial"), "{message}");
+    Ok(())
+}
+
+#[cfg(all(unix, feature = "serial"))]
 #[test]
 fn many_serial_lines_have_a_row_each() -> TestResult {
     use serialport::{SerialPort, TTYPort};

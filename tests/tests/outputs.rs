@@ -3,9 +3,7 @@
 
 use edgeprune::dataset::Dataset;
 use edgeprune::eval::{self, Opened};
-use edgeprune::graph::{
-    Activation, Graph, Layout, Linear, Node, Op, Port, TensorInfo, UnaryKind,
-};
+use edgeprune::graph::{Activation, Graph, Layout, Linear, Node, Op, Port, TensorInfo, UnaryKind};
 use edgeprune::pack::{Goal, Packed, pack};
 use edgeprune::progress::Progress;
 use edgeprune::report::record::Expected;
@@ -71,7 +69,13 @@ impl Vectors {
     }
 
     /// A fully connected layer whose weights are divided by `scales` of its input's channels.
-    fn layer(&mut self, input: usize, outputs: usize, scales: &[f32], activation: Activation) -> usize {
+    fn layer(
+        &mut self,
+        input: usize,
+        outputs: usize,
+        scales: &[f32],
+        activation: Activation,
+    ) -> usize {
         let inputs = scales.len();
         let gain = (3.0 / inputs as f32).sqrt();
         let weight = |(_, scale): (usize, &f32)| self.random.next() * gain / scale;
@@ -115,11 +119,15 @@ fn samples(folder: &Path, graph: &Graph, channels: &[(f32, f32)], count: usize) 
         .begin_nd()
         .unwrap();
     for _ in 0..count {
-        let values = channels.iter().map(|(mean, range)| mean + range * random.next());
+        let values = channels
+            .iter()
+            .map(|(mean, range)| mean + range * random.next());
         writer.extend(values).unwrap();
     }
     writer.finish().unwrap();
-    Dataset::open(&path, None, None, &graph.inputs).unwrap().spread(count / 2)
+    Dataset::open(&path, None, None, &graph.inputs)
+        .unwrap()
+        .spread(count / 2)
 }
 
 fn packed(graph: &Graph, samples: &Dataset) -> (Packed, Expected) {
@@ -132,7 +140,12 @@ fn packed(graph: &Graph, samples: &Dataset) -> (Packed, Expected) {
 
 #[test]
 fn sensors_of_very_different_ranges_are_normalized_before_they_are_quantized() {
-    let channels = [(101_300.0, 900.0), (50.0, 15.0), (0.004, 0.001), (20.0, 8.0)];
+    let channels = [
+        (101_300.0, 900.0),
+        (50.0, 15.0),
+        (0.004, 0.001),
+        (20.0, 8.0),
+    ];
     let ranges = channels.map(|(_, range)| range);
     let mut net = Vectors::new(4);
     let hidden = net.layer(0, 24, &ranges, Activation::None);
@@ -140,7 +153,11 @@ fn sensors_of_very_different_ranges_are_normalized_before_they_are_quantized() {
     let means: Vec<f32> = channels.iter().map(|(mean, _)| *mean).collect();
     if let Op::FullyConnected { linear } = &mut net.graph.nodes[0].op {
         for (bias, row) in linear.bias.iter_mut().zip(linear.weights.chunks_exact(4)) {
-            let sum: f64 = row.iter().zip(&means).map(|(w, m)| f64::from(*w) * f64::from(*m)).sum();
+            let sum: f64 = row
+                .iter()
+                .zip(&means)
+                .map(|(w, m)| f64::from(*w) * f64::from(*m))
+                .sum();
             *bias = -sum as f32;
         }
         linear.activation = Activation::Relu;
@@ -175,8 +192,15 @@ fn scores_survive_beside_boxes_in_one_output() {
     let samples = samples(folder.path(), &graph, &[(0.0, 2.0); 8], 128);
     let (_, expected) = packed(&graph, &samples);
     let output = &expected.outputs[0];
-    assert_eq!((output.channels, output.lost_channels), (9, 0), "{expected:?}");
-    assert!(output.sqnr_db > 25.0 && expected.warnings.is_empty(), "{expected:?}");
+    assert_eq!(
+        (output.channels, output.lost_channels),
+        (9, 0),
+        "{expected:?}"
+    );
+    assert!(
+        output.sqnr_db > 25.0 && expected.warnings.is_empty(),
+        "{expected:?}"
+    );
 }
 
 #[test]
@@ -195,12 +219,17 @@ fn what_a_function_magnifies_stays_in_floats_and_the_package_says_why() {
     assert!(expected.outputs[0].sqnr_db > 15.0, "{expected:?}");
     assert!(!packed.float.is_empty());
     for float in &packed.float {
-        assert!(float.name.starts_with("node") && float.reason.contains("dB"), "{float:?}");
+        assert!(
+            float.name.starts_with("node") && float.reason.contains("dB"),
+            "{float:?}"
+        );
     }
 }
 
 fn demo(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tool/demo").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../host-tool/demo")
+        .join(file)
 }
 
 fn pack_demo(folder: &Path, more: &[&str]) -> Output {
@@ -222,18 +251,35 @@ fn a_budget_that_destroys_the_network_is_spent_and_called_so() {
     let tight = pack_demo(folder.path(), &["--max-size", "7kB"]);
     let text = String::from_utf8_lossy(&tight.stderr);
     assert!(tight.status.success(), "{text}");
-    assert!(text.contains("warning: ") && text.contains("layer `"), "{text}");
+    assert!(
+        text.contains("warning: ") && text.contains("layer `"),
+        "{text}"
+    );
     let record: serde_json::Value = serde_json::from_slice(&tight.stdout).unwrap();
     let bytes = record["package_bytes"].as_u64().unwrap();
     assert!((6_800..=7_000).contains(&bytes), "{bytes}");
-    assert!(record["expected"]["agreement"].as_f64().unwrap() < 90.0, "{record}");
-    assert!(!record["expected"]["warnings"].as_array().unwrap().is_empty());
+    assert!(
+        record["expected"]["agreement"].as_f64().unwrap() < 90.0,
+        "{record}"
+    );
+    assert!(
+        !record["expected"]["warnings"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
 
-    let refused = pack_demo(folder.path(), &["--max-size", "7kB", "--strict", "-o", "strict.epk"]);
+    let refused = pack_demo(
+        folder.path(),
+        &["--max-size", "7kB", "--strict", "-o", "strict.epk"],
+    );
     assert_eq!(refused.status.code(), Some(1));
     assert!(!folder.path().join("strict.epk").exists());
 
     let roomy = pack_demo(folder.path(), &["--max-size", "60kB", "--strict"]);
     let text = String::from_utf8_lossy(&roomy.stderr);
-    assert!(roomy.status.success() && !text.contains("warning"), "{text}");
+    assert!(
+        roomy.status.success() && !text.contains("warning"),
+        "{text}"
+    );
 }

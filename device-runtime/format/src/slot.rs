@@ -20,7 +20,7 @@
 /// What the head of an image that has a slot holds, and what a slot with a package begins with.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"EPK SLOT");
 
-/// The head of a slot. The default belongs to a package that was compiled in.
+/// The head of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Length of the package that follows.
@@ -79,46 +79,4 @@ pub fn offset(image: &[u8]) -> Option<u64> {
 
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SLOT: Slot = Slot {
-        package_bytes: 3,
-        warm_up: 1,
-        runs: 70_000,
-    };
-
-    #[test]
-    fn what_lies_in_a_slot_is_found_again() {
-        let mut memory = [0; 2 * Slot::BYTES + 5];
-        memory[..Slot::BYTES].copy_from_slice(&SLOT.to_bytes());
-        memory[Slot::BYTES..][..3].copy_from_slice(&[7, 8, 9]);
-        let (slot, package, rest) = Slot::split(&mut memory).expect("a slot");
-        assert_eq!((slot, &*package), (SLOT, [7, 8, 9].as_slice()));
-        assert_eq!(rest.len(), 5, "the package is filled up to whole blocks");
-    }
-
-    #[test]
-    fn memory_without_a_whole_package_is_no_slot() {
-        let head = SLOT.to_bytes();
-        let mut cut = [0; Slot::BYTES + 2];
-        cut[..Slot::BYTES].copy_from_slice(&head);
-        assert_eq!(Slot::split(&mut cut), None);
-        assert_eq!(Slot::split(&mut [0; 200]), None);
-        assert_eq!(Slot::split(&mut head.clone()[..60]), None);
-    }
-
-    #[test]
-    fn an_image_tells_its_slot_by_a_magic_number() {
-        let mut image = [0; 24];
-        image[8..16].copy_from_slice(&MAGIC.to_le_bytes());
-        image[16] = 0x40;
-        assert_eq!(offset(&image), Some(0x40));
-        image[8] ^= 1;
-        assert_eq!(offset(&image), None);
-        assert_eq!(offset(&image[..20]), None);
-    }
 }

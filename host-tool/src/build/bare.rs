@@ -124,3 +124,40 @@ fn compile(
     run(&mut cargo, board)?;
     Ok(folder.join(&tools.triple).join("release").join(PROGRAM))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPETITIONS: Repetitions = Repetitions {
+        warm_up: 2,
+        runs: 5,
+    };
+
+    /// An image of 24 bytes that takes a package at `offset`.
+    fn image(offset: u64) -> Vec<u8> {
+        let head = [0, slot::MAGIC, offset].map(u64::to_le_bytes);
+        head.concat()
+    }
+
+    #[test]
+    fn a_package_lies_where_the_image_looks_for_it() {
+        let mut image = image(100);
+        assert_eq!(fill_slot(&mut image, b"package", REPETITIONS), Some(()));
+        assert_eq!(image[24..100], [0; 76]);
+        image.extend([0; 64]);
+        let found = Slot::split(&mut image[100..]).map(|(slot, package, _)| (slot, &*package));
+        let slot = Slot {
+            package_bytes: 7,
+            warm_up: 2,
+            runs: 5,
+        };
+        assert_eq!(found, Some((slot, b"package".as_slice())));
+    }
+
+    #[test]
+    fn images_without_a_slot_behind_them_take_no_package() {
+        assert_eq!(fill_slot(&mut vec![0; 64], b"package", REPETITIONS), None);
+        assert_eq!(fill_slot(&mut image(20), b"package", REPETITIONS), None);
+    }
+}

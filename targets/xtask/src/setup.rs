@@ -3,6 +3,10 @@
 
 use crate::bare;
 use crate::shell::{Failure, Step, workspace};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the lists of Debian's packages were fetched, for every architecture that is known since.
+static LISTS_ARE_NEW: AtomicBool = AtomicBool::new(false);
 
 /// What the boards of one architecture need.
 pub(crate) struct Architecture {
@@ -208,7 +212,9 @@ fn install(packages: &[&str]) -> Result<(), Failure> {
             add_architecture(architecture.debian)?;
         }
     }
-    as_root("apt-get").args(["update", "-q"]).run()?;
+    if !LISTS_ARE_NEW.swap(true, Ordering::Relaxed) {
+        as_root("apt-get").args(["update", "-q"]).run()?;
+    }
     as_root("apt-get")
         .args(["install", "-y", "-q", "--no-install-recommends"])
         .args(packages.iter().copied())
@@ -226,7 +232,10 @@ fn add_architecture(name: &str) -> Result<(), Failure> {
     };
     match known(&foreign) || known(&native) {
         true => Ok(()),
-        false => as_root("dpkg").args(["--add-architecture", name]).run(),
+        false => {
+            LISTS_ARE_NEW.store(false, Ordering::Relaxed);
+            as_root("dpkg").args(["--add-architecture", name]).run()
+        }
     }
 }
 

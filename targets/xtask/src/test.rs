@@ -13,15 +13,10 @@ const ZOO: &str = "EDGEPRUNE_ZOO";
 const NEED_ZOO: [&str; 3] = ["accuracy::", "import::", "zoo::"];
 /// The module whose tests need a browser.
 const NEED_BROWSER: &str = "report::browser::";
-/// The server once more, with the client of an MQTT broker.
-const SERVE_WITH_MQTT: [&str; 6] = [
-    "-p",
-    "edgeprune-device",
-    "--features",
-    "mqtt",
-    "--test",
-    "serve",
-];
+/// With these features everything is tested; without them it is linted.
+const FEATURES: &str = "edgeprune-tests/serial,edgeprune-tests/xz";
+/// The server is tested once more with this one.
+const MQTT: &str = "edgeprune-device/mqtt";
 
 /// Runs them all, and stops at the first that fails.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -30,17 +25,18 @@ pub(crate) fn run() -> Result<(), Failure> {
     Step::cargo(["clippy", "--release", "--workspace", "--all-targets"])
         .args(["--", "-D", "warnings"])
         .run()?;
-    cargo_test(&["--workspace", "--no-run"], &[])?;
+    cargo_test(&["--no-run"], &[])?;
     let skipped = skipped();
     if skipped.is_empty() {
-        cargo_test(&["--workspace"], &["--include-ignored"])?;
+        cargo_test(&[], &["--include-ignored"])?;
     } else {
-        cargo_test(&["--workspace"], &[])?; // counts what is not asked for below as ignored
+        cargo_test(&[], &[])?; // counts what is not asked for below as ignored
         let skipped = skipped.iter().flat_map(|tests| ["--skip", *tests]);
         let needy: Vec<&str> = ["--ignored"].into_iter().chain(skipped).collect();
-        cargo_test(&["--workspace", "--tests"], &needy)?;
+        cargo_test(&["--tests"], &needy)?;
     }
-    cargo_test(&SERVE_WITH_MQTT, &["--include-ignored"])?;
+    let serve = ["--features", MQTT, "--test", "serve"];
+    cargo_test(&serve, &["--include-ignored"])?;
     bare::emulated_tests()?;
     eprintln!("all checks passed");
     Ok(())
@@ -59,9 +55,10 @@ fn skipped() -> Vec<&'static str> {
     skipped
 }
 
-/// `cargo test`, with arguments for cargo and for the test programs.
+/// `cargo test` of the workspace, with arguments for cargo and for the test programs. What is selected decides how shared
+/// dependencies are compiled, so it is always the workspace.
 fn cargo_test(cargo: &[&str], programs: &[&str]) -> Result<(), Failure> {
-    Step::cargo(["test", "--release"])
+    Step::cargo(["test", "--release", "--workspace", "--features", FEATURES])
         .args(cargo.iter().copied())
         .args(["--"])
         .args(programs.iter().copied())
