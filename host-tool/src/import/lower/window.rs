@@ -89,9 +89,6 @@ impl Lowering<'_> {
     }
 
     pub(super) fn max_pool(&mut self, node: &TypedNode, op: &MaxPool) -> Result<Lowered, String> {
-        if op.with_index_outputs.is_some() {
-            return Err("max pooling that also gives indices".into());
-        }
         let value = self.input(node, 0)?;
         let spatial = self.spatial(&op.pool_spec, &value)?;
         let window = spatial.window;

@@ -316,6 +316,26 @@ fn a_pool_without_padding_keeps_its_ceil_mode() {
 }
 
 #[test]
+fn indices_of_a_pool_that_nothing_reads_do_not_matter() {
+    let x = values(6);
+    let attributes = [("kernel_shape", Ints(&[1, 2])), ("strides", Ints(&[1, 2]))];
+    let net = Net::new(&[1, 1, 1, 6]).node("m", "MaxPool", &["x"], &attributes);
+    let expected = [x[0].max(x[1]), x[2].max(x[3]), x[4].max(x[5])];
+    assert_close(&net.second_output("indices").outputs(&[&x]), &expected);
+}
+
+#[test]
+fn symbols_of_the_batch_do_not_contradict_it() {
+    let x = values(24);
+    let net = Net::new(&[-1, 2, 3, 4])
+        .node("r", "Relu", &["x"], &[])
+        .note("r", &[-1, 2, 3, 4])
+        .node("t", "Neg", &["r"], &[]);
+    let expected: Vec<f32> = x.iter().map(|v| -v.max(0.0)).collect();
+    assert_close(&net.outputs(&[&x]), &expected);
+}
+
+#[test]
 fn negative_pads_cut() {
     let x = values(24);
     let net = Net::new(&[1, 2, 3, 4])
