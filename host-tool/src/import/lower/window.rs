@@ -3,6 +3,7 @@
 use super::Lowering;
 use super::layout::Lowered;
 use crate::graph::{Op, UnaryKind, Window};
+use crate::import::reach::Reach;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 
@@ -148,23 +149,31 @@ impl Spatial {
         for (pad, explicit) in pads.iter_mut().rev().zip(explicit.rev()) {
             *pad = explicit;
         }
-        let Window {
-            kernel,
-            stride,
-            dilation,
-            ..
-        } = self.window;
         let beyond = |i: usize| {
-            let reach = (self.out[i].max(1) - 1) * usize::from(stride[i])
-                + (usize::from(kernel[i]) - 1) * usize::from(dilation[i])
-                + 1;
+            let reach = self.window.reach(i, self.out[i]);
             reach > self.size[i] + pads[i].0 + pads[i].1
         };
         (beyond(0) || beyond(1)).then_some(pads)
     }
 
+    /// Takes the padding (before, after) out of a window that lies wholly in it at some place:
+    /// kernels expect that every window reads an element.
+    pub(super) fn take_excess_padding(&mut self) -> Option<[(usize, usize); 2]> {
+        if self.window.reads_everywhere(self.size, self.out) {
+            return None;
+        }
+        let pads = [0, 1].map(|i| {
+            let before = usize::from(self.window.pad[i]);
+            let reach = self.window.reach(i, self.out[i]);
+            (before, reach.saturating_sub(self.size[i] + before))
+        });
+        (0..2).for_each(|i| self.size[i] += pads[i].0 + pads[i].1);
+        self.window.pad = [0, 0];
+        Some(pads)
+    }
+
     /// Padding of height and width as padding of tract's axes.
-    fn pads(&self, pads: &[(usize, usize); 2], rank: usize) -> Vec<(usize, usize)> {
+    pub(super) fn pads(&self, pads: &[(usize, usize); 2], rank: usize) -> Vec<(usize, usize)> {
         let mut out = vec![(0, 0); rank];
         for (axis, &pad) in self.axes.iter().zip(pads) {
             if let Some(axis) = *axis {
