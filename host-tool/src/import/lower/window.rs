@@ -3,7 +3,7 @@
 use super::Lowering;
 use super::layout::Lowered;
 use crate::graph::{Op, UnaryKind, Window};
-use crate::import::reach::Reach;
+use crate::import::reach::{reach, reads_everywhere};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 
@@ -150,8 +150,8 @@ impl Spatial {
             *pad = explicit;
         }
         let beyond = |i: usize| {
-            let reach = self.window.reach(i, self.out[i]);
-            reach > self.size[i] + pads[i].0 + pads[i].1
+            let reached = reach(&self.window, i, self.out[i]);
+            reached > self.size[i] + pads[i].0 + pads[i].1
         };
         (beyond(0) || beyond(1)).then_some(pads)
     }
@@ -159,13 +159,13 @@ impl Spatial {
     /// Takes the padding (before, after) out of a window that lies wholly in it at some place:
     /// kernels expect that every window reads an element.
     pub(super) fn take_excess_padding(&mut self) -> Option<[(usize, usize); 2]> {
-        if self.window.reads_everywhere(self.size, self.out) {
+        if reads_everywhere(&self.window, self.size, self.out) {
             return None;
         }
         let pads = [0, 1].map(|i| {
             let before = usize::from(self.window.pad[i]);
-            let reach = self.window.reach(i, self.out[i]);
-            (before, reach.saturating_sub(self.size[i] + before))
+            let reached = reach(&self.window, i, self.out[i]);
+            (before, reached.saturating_sub(self.size[i] + before))
         });
         (0..2).for_each(|i| self.size[i] += pads[i].0 + pads[i].1);
         self.window.pad = [0, 0];

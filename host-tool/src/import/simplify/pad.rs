@@ -2,7 +2,7 @@
 
 use super::{Links, absorb_producer};
 use crate::graph::{Graph, Node, Op, UnaryKind, Window};
-use crate::import::reach::Reach;
+use crate::import::reach::reads_everywhere;
 
 /// Merges one pad into a convolution or pooling.
 pub(super) fn merge(graph: &mut Graph) -> bool {
@@ -36,21 +36,21 @@ fn merged(graph: &Graph, links: &Links, pad: &Node, node: &Node) -> Option<Op> {
         Some(window)
     };
     let out = graph.shape(node.output);
-    let reads_everywhere = |window: &Window| {
+    let keeps_reading = |window: &Window| {
         widen(window)
-            .is_some_and(|window| window.reads_everywhere([inner[1], inner[2]], [out[1], out[2]]))
+            .is_some_and(|window| reads_everywhere(&window, [inner[1], inner[2]], [out[1], out[2]]))
     };
     match &node.op {
         Op::Conv2d {
             linear,
             window,
             groups,
-        } if *value == 0.0 && reads_everywhere(window) => Some(Op::Conv2d {
+        } if *value == 0.0 && keeps_reading(window) => Some(Op::Conv2d {
             linear: linear.clone(),
             window: widen(window)?,
             groups: *groups,
         }),
-        Op::DepthwiseConv2d { linear, window } if *value == 0.0 && reads_everywhere(window) => {
+        Op::DepthwiseConv2d { linear, window } if *value == 0.0 && keeps_reading(window) => {
             Some(Op::DepthwiseConv2d {
                 linear: linear.clone(),
                 window: widen(window)?,
