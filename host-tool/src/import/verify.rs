@@ -171,7 +171,11 @@ impl Verification {
             .iter()
             .map(|values| values.iter().enumerate().map(nudge).collect())
             .collect();
-        let moved = compare(graph, &graph::run(graph, inputs), &graph::run(graph, &nudged));
+        let moved = compare(
+            graph,
+            &graph::run(graph, inputs),
+            &graph::run(graph, &nudged),
+        );
         for (output, moved) in self.outputs.iter_mut().zip(moved.outputs) {
             let allowed = NUDGES * moved.max_abs_error;
             if allowed.is_finite() {
