@@ -26,9 +26,14 @@ pub(super) enum Order {
 
 impl InputForm {
     pub(super) fn new(port: &Port, layout: Option<Layout>) -> Self {
+        // A first dimension of 1 is the batch; any other is a part of the sample.
+        let source = match port.source_shape.as_slice() {
+            [1, sample @ ..] => sample,
+            sample => sample,
+        };
         Self {
             name: port.name.clone(),
-            source: port.source_shape.get(1..).unwrap_or_default().to_vec(),
+            source: source.to_vec(),
             graph_layout: port.layout,
             layout: layout.unwrap_or(port.layout),
         }

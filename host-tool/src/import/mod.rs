@@ -7,6 +7,7 @@ mod names;
 mod normalize;
 mod operators;
 mod parse;
+mod reach;
 mod repair;
 mod simplify;
 mod tflite;

@@ -8,7 +8,6 @@
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops;
 use tract_onnx::tract_core::optim::{Optimizer, OptimizerSession, TypedPass};
-use tract_onnx::tract_hir::internal::*;
 
 /// Applies the rules until none applies.
 ///

@@ -2,7 +2,8 @@
 //! the form that tract's parsers expect.
 
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
-use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::pb::tensor_shape_proto::dimension;
+use tract_onnx::pb::{ModelProto, NodeProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math::{abs, div, mul, sqrt, square};
 use tract_onnx::tract_core::ops::nn::resize::{CoordTransformer, Interpolator};
@@ -56,11 +57,24 @@ pub(super) fn custom(proto: &ModelProto) -> Vec<String> {
 
 /// Takes away what ONNX tells readers to ignore and tract reads.
 pub(super) fn normalize(proto: &mut ModelProto) {
-    let nodes = proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
-    for node in nodes {
+    let Some(graph) = &mut proto.graph else {
+        return;
+    };
+    for node in &mut graph.node {
         drop_explicit_pads(node);
         drop_fill(node);
     }
+    // Once the batch is fixed, a symbol in its place elsewhere contradicts it.
+    graph.value_info.retain(|info| !is_symbolic(info));
+}
+
+fn is_symbolic(info: &ValueInfoProto) -> bool {
+    let value = info.r#type.as_ref().and_then(|info| info.value.as_ref());
+    let Some(type_proto::Value::TensorType(tensor)) = value else {
+        return false;
+    };
+    let mut dims = tensor.shape.iter().flat_map(|shape| &shape.dim);
+    dims.any(|dim| !matches!(dim.value, Some(dimension::Value::DimValue(_))))
 }
 
 fn text<'a>(node: &'a NodeProto, name: &str) -> &'a [u8] {

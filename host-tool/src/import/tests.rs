@@ -48,6 +48,18 @@ impl Net {
         Self { opset, ..self }
     }
 
+    /// A second output of the last node.
+    fn second_output(mut self, name: &str) -> Self {
+        self.graph.node.last_mut().unwrap().output.push(name.into());
+        self
+    }
+
+    /// A note of the dimensions of a value between nodes.
+    fn note(mut self, name: &str, shape: &[i64]) -> Self {
+        self.graph.value_info.push(info(name, shape));
+        self
+    }
+
     /// The domain of the last node.
     fn domain(mut self, domain: &str) -> Self {
         self.graph.node.last_mut().unwrap().domain = domain.into();

@@ -134,7 +134,8 @@ fn package(variant: &Variant) -> Vec<Cell> {
         or_none(pack, |pack| pack.removed_channels.to_string()),
         or_none(variant.arena_bytes(), human_bytes),
         or_none(pack.and_then(expected), |text| text),
-        pack.and_then(expected_quality).unwrap_or_else(|| none().into()),
+        pack.and_then(expected_quality)
+            .unwrap_or_else(|| none().into()),
         or_none(eval.and_then(|eval| eval.top1), per_cent),
         or_none(eval.and_then(|eval| eval.top5), per_cent),
         or_none(eval.and_then(|eval| eval.agreement), per_cent),
@@ -459,7 +460,10 @@ pub(super) fn losses(variants: &[&Variant], each: usize) -> Option<Table> {
 pub(super) fn kept_float(variant: &Variant) -> Option<Table> {
     let kept = &variant.pack.as_ref()?.kept_float;
     let row = |activation: &FloatActivation| {
-        vec![activation.name.clone().into(), activation.reason.clone().into()]
+        vec![
+            activation.name.clone().into(),
+            activation.reason.clone().into(),
+        ]
     };
     let rows = kept.iter().map(row).collect();
     Table::new("Activations in f32", &["activation", "why"], rows).filled()

@@ -28,9 +28,9 @@ use std::path::PathBuf;
 const GRAPHS: u64 = 200;
 /// Graphs that the judge sees at once.
 const BATCH: u64 = 25;
-/// Every so many-th graph is packed in int8, too.
+/// Every 8th graph is packed in int8, too.
 const INT8_EVERY: u64 = 8;
-/// Share of the graphs that must not be refused, in percent.
+/// Least share of the networks that is imported, in percent.
 const MIN_IMPORTED: usize = 70;
 /// Most wrong networks that are made smaller.
 const MAX_SHRUNK: usize = 40;
@@ -41,6 +41,12 @@ const STACK_BYTES: usize = 64 << 20;
 struct Tried {
     variant: Variant,
     outcome: Outcome,
+}
+
+impl Tried {
+    fn is_refused(&self) -> bool {
+        matches!(self.outcome, Outcome::Refused(_))
+    }
 }
 
 #[test]
@@ -67,6 +73,12 @@ fn random_graphs_compute_what_their_judge_does() {
         let report = pool.install(|| shrunk(&wrong, &judge));
         panic!("{} networks are wrong:\n{report}", wrong.len());
     }
+    let imported = tried.iter().filter(|tried| !tried.is_refused()).count();
+    assert!(
+        imported * 100 >= tried.len() * MIN_IMPORTED,
+        "only {imported} of {} networks are imported: little is tested",
+        tried.len()
+    );
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {
@@ -130,8 +142,7 @@ fn inputs(values: &[Value]) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// Prints how many networks are right and why others are refused; gives the wrong ones. Too many
-/// refusals are a failure, for then little is tested.
+/// Prints how many networks are right and why others are refused; gives the wrong ones.
 fn summary<'t>(tried: &'t [Tried], judge: &Judge) -> Vec<(&'t Variant, &'t str)> {
     let mut refusals: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut right, mut wrong) = (0, Vec::new());
@@ -156,11 +167,6 @@ fn summary<'t>(tried: &'t [Tried], judge: &Judge) -> Vec<(&'t Variant, &'t str)>
     for (reason, count) in &refusals {
         println!("{count:6} refused: {reason}");
     }
-    assert!(
-        refused * 100 <= tried.len() * (100 - MIN_IMPORTED),
-        "too many networks are refused: {refused} of {}",
-        tried.len()
-    );
     wrong
 }
 

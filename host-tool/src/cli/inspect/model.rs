@@ -144,6 +144,11 @@ pub(super) fn verify(path: &Path, graph: &Graph, source: &Samples<'_>) -> Result
             None => total = Some(sample),
         }
     }
+    if let Some(total) = total.as_mut().filter(|total| !total.passes()) {
+        for i in 0..data.len() {
+            total.allow_rounding(graph, &data.sample(i)?);
+        }
+    }
     Ok(Verified {
         samples: data.len(),
         synthetic: data.is_synthetic(),

@@ -14,8 +14,11 @@ impl Lowering<'_> {
         if op.q_params.is_some() {
             return Err("quantized convolution".into());
         }
-        let value = self.input(node, 0)?;
-        let spatial = self.spatial(&op.pool_spec, &value)?;
+        let mut value = self.input(node, 0)?;
+        let mut spatial = self.spatial(&op.pool_spec, &value)?;
+        if let Some(pads) = spatial.take_excess_padding() {
+            value = self.padded(node, &value, &spatial.pads(&pads, value.axes.len()), 0.0)?;
+        }
         let groups = op.group.max(1);
         let outputs = op.output_channels();
         let (weights, [kh, kw, inner]) = self.conv_weights(node, op)?;

@@ -137,7 +137,7 @@ impl Lowering<'_> {
         if (0..node.outputs.len()).all(constant) {
             return Ok(());
         }
-        if node.outputs.len() != 1 {
+        if (1..node.outputs.len()).any(|slot| self.is_read(OutletId::new(node.id, slot))) {
             return Err("it has several outputs".into());
         }
         let datum = node.outputs[0].fact.datum_type;
@@ -148,6 +148,11 @@ impl Lowering<'_> {
         let value = self.lower(node)?;
         self.values.insert(node.id.into(), value);
         Ok(())
+    }
+
+    fn is_read(&self, outlet: OutletId) -> bool {
+        let readers = self.model.outlet_successors(outlet);
+        !readers.is_empty() || self.model.outputs.contains(&outlet)
     }
 
     /// Refuses an output that is empty, or that no board could hold.

@@ -3,6 +3,7 @@
 use super::Lowering;
 use super::layout::Lowered;
 use crate::graph::{Op, UnaryKind, Window};
+use crate::import::reach::{reach, reads_everywhere};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 
@@ -89,9 +90,6 @@ impl Lowering<'_> {
     }
 
     pub(super) fn max_pool(&mut self, node: &TypedNode, op: &MaxPool) -> Result<Lowered, String> {
-        if op.with_index_outputs.is_some() {
-            return Err("max pooling that also gives indices".into());
-        }
         let value = self.input(node, 0)?;
         let spatial = self.spatial(&op.pool_spec, &value)?;
         let window = spatial.window;
@@ -151,23 +149,31 @@ impl Spatial {
         for (pad, explicit) in pads.iter_mut().rev().zip(explicit.rev()) {
             *pad = explicit;
         }
-        let Window {
-            kernel,
-            stride,
-            dilation,
-            ..
-        } = self.window;
         let beyond = |i: usize| {
-            let reach = (self.out[i].max(1) - 1) * usize::from(stride[i])
-                + (usize::from(kernel[i]) - 1) * usize::from(dilation[i])
-                + 1;
-            reach > self.size[i] + pads[i].0 + pads[i].1
+            let reached = reach(&self.window, i, self.out[i]);
+            reached > self.size[i] + pads[i].0 + pads[i].1
         };
         (beyond(0) || beyond(1)).then_some(pads)
     }
 
+    /// Takes the padding (before, after) out of a window that lies wholly in it at some place:
+    /// kernels expect that every window reads an element.
+    pub(super) fn take_excess_padding(&mut self) -> Option<[(usize, usize); 2]> {
+        if reads_everywhere(&self.window, self.size, self.out) {
+            return None;
+        }
+        let pads = [0, 1].map(|i| {
+            let before = usize::from(self.window.pad[i]);
+            let reached = reach(&self.window, i, self.out[i]);
+            (before, reached.saturating_sub(self.size[i] + before))
+        });
+        (0..2).for_each(|i| self.size[i] += pads[i].0 + pads[i].1);
+        self.window.pad = [0, 0];
+        Some(pads)
+    }
+
     /// Padding of height and width as padding of tract's axes.
-    fn pads(&self, pads: &[(usize, usize); 2], rank: usize) -> Vec<(usize, usize)> {
+    pub(super) fn pads(&self, pads: &[(usize, usize); 2], rank: usize) -> Vec<(usize, usize)> {
         let mut out = vec![(0, 0); rank];
         for (axis, &pad) in self.axes.iter().zip(pads) {
             if let Some(axis) = *axis {

@@ -2,6 +2,7 @@
 
 use super::{Links, absorb_producer};
 use crate::graph::{Graph, Node, Op, UnaryKind, Window};
+use crate::import::reach::reads_everywhere;
 
 /// Merges one pad into a convolution or pooling.
 pub(super) fn merge(graph: &mut Graph) -> bool {
@@ -34,20 +35,27 @@ fn merged(graph: &Graph, links: &Links, pad: &Node, node: &Node) -> Option<Op> {
         }
         Some(window)
     };
+    let out = graph.shape(node.output);
+    let keeps_reading = |window: &Window| {
+        widen(window)
+            .is_some_and(|window| reads_everywhere(&window, [inner[1], inner[2]], [out[1], out[2]]))
+    };
     match &node.op {
         Op::Conv2d {
             linear,
             window,
             groups,
-        } if *value == 0.0 => Some(Op::Conv2d {
+        } if *value == 0.0 && keeps_reading(window) => Some(Op::Conv2d {
             linear: linear.clone(),
             window: widen(window)?,
             groups: *groups,
         }),
-        Op::DepthwiseConv2d { linear, window } if *value == 0.0 => Some(Op::DepthwiseConv2d {
-            linear: linear.clone(),
-            window: widen(window)?,
-        }),
+        Op::DepthwiseConv2d { linear, window } if *value == 0.0 && keeps_reading(window) => {
+            Some(Op::DepthwiseConv2d {
+                linear: linear.clone(),
+                window: widen(window)?,
+            })
+        }
         Op::AveragePool2d { window, .. }
             if *value == 0.0 && covers(window, outer, graph.shape(node.output)) =>
         {

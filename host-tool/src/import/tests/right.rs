@@ -316,6 +316,60 @@ fn a_pool_without_padding_keeps_its_ceil_mode() {
 }
 
 #[test]
+fn windows_that_lie_in_the_padding_give_the_bias() {
+    let x = values(4);
+    for group in [1, 2] {
+        for pads in [[0, 1], [2, 0], [3, 4]] {
+            let weights = vec![2.0; 4 / group as usize];
+            let net = Net::new(&[1, 2, 1, 2])
+                .constant("w", &[2, 2 / group, 1, 1], weights)
+                .constant("b", &[2], vec![0.5, -1.0])
+                .node(
+                    "c",
+                    "Conv",
+                    &["x", "w", "b"],
+                    &[
+                        ("group", Int(group)),
+                        ("pads", Ints(&[0, pads[0], 0, pads[1]])),
+                    ],
+                );
+            let row = |channel: usize, bias: f32| {
+                let inputs = match group {
+                    1 => [x[0] + x[2], x[1] + x[3]],
+                    _ => [x[2 * channel], x[2 * channel + 1]],
+                };
+                let mut row = vec![bias; pads[0] as usize];
+                row.extend(inputs.map(|input| 2.0 * input + bias));
+                row.extend(vec![bias; pads[1] as usize]);
+                row
+            };
+            let expected = [row(0, 0.5), row(1, -1.0)].concat();
+            assert_close(&net.outputs(&[&x]), &expected);
+        }
+    }
+}
+
+#[test]
+fn indices_of_a_pool_that_nothing_reads_do_not_matter() {
+    let x = values(6);
+    let attributes = [("kernel_shape", Ints(&[1, 2])), ("strides", Ints(&[1, 2]))];
+    let net = Net::new(&[1, 1, 1, 6]).node("m", "MaxPool", &["x"], &attributes);
+    let expected = [x[0].max(x[1]), x[2].max(x[3]), x[4].max(x[5])];
+    assert_close(&net.second_output("indices").outputs(&[&x]), &expected);
+}
+
+#[test]
+fn symbols_of_the_batch_do_not_contradict_it() {
+    let x = values(24);
+    let net = Net::new(&[-1, 2, 3, 4])
+        .node("r", "Relu", &["x"], &[])
+        .note("r", &[-1, 2, 3, 4])
+        .node("t", "Neg", &["r"], &[]);
+    let expected: Vec<f32> = x.iter().map(|v| -v.max(0.0)).collect();
+    assert_close(&net.outputs(&[&x]), &expected);
+}
+
+#[test]
 fn negative_pads_cut() {
     let x = values(24);
     let net = Net::new(&[1, 2, 3, 4])
