@@ -42,6 +42,8 @@ pub(crate) fn pack(package: usize) -> Record {
         density: 0.5,
         layers: layers.collect(),
         removed_channels: 0,
+        expected: None,
+        kept_float: Vec::new(),
         loss: None,
         latency: None,
     })
