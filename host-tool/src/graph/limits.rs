@@ -79,7 +79,7 @@ impl Graph {
                 return Err(self.refuse(format!("layer `{}` has no weights", node.name)));
             }
             let weights = linear.weights.iter().chain(&linear.bias);
-            let is_beyond = |weight: &&f32| !(weight.abs() <= MAX_MAGNITUDE);
+            let is_beyond = |weight: &&f32| weight.is_nan() || weight.abs() > MAX_MAGNITUDE;
             if let Some(weight) = weights.clone().find(is_beyond) {
                 let mut sizes: Vec<f32> = weights.map(|weight| weight.abs()).collect();
                 sizes.sort_unstable_by(f32::total_cmp);

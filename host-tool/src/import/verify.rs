@@ -37,7 +37,7 @@ enum Source {
     Parsed {
         network: AsParsed,
         /// What runs instead if this does not.
-        normalized: TypedModel,
+        normalized: Box<TypedModel>,
     },
     /// tract, with its own optimized network, where it cannot run the network as parsed.
     Optimized {
@@ -51,11 +51,11 @@ enum Source {
 enum AsParsed {
     /// ONNX, by tract.
     Onnx {
-        model: TypedModel,
+        model: Box<TypedModel>,
         plan: Arc<TypedRunnableModel>,
     },
     /// TFLite, operator by operator.
-    Tflite(Interpreter),
+    Tflite(Box<Interpreter>),
 }
 
 /// How far a lowered network is from its source.
@@ -207,16 +207,16 @@ impl Reference {
     /// Prepares a parsed model; `graph` has its ports.
     pub(super) fn new(path: &Path, parsed: Parsed, graph: &Graph) -> Result<Self, Error> {
         let network = match parsed.interpreter {
-            Some(interpreter) => Ok(AsParsed::Tflite(interpreter)),
+            Some(interpreter) => Ok(AsParsed::Tflite(Box::new(interpreter))),
             None => guard(path, || runnable(&parsed.model)).map(|plan| AsParsed::Onnx {
-                model: parsed.model,
+                model: Box::new(parsed.model),
                 plan,
             }),
         };
         let source = match network {
             Ok(network) => Source::Parsed {
                 network,
-                normalized: parsed.normalized,
+                normalized: Box::new(parsed.normalized),
             },
             Err(error) => Source::optimized(path, parsed.normalized, &error)?,
         };
@@ -250,7 +250,7 @@ impl Reference {
         let Source::Parsed { normalized, .. } = &self.source else {
             return Err(error);
         };
-        self.source = Source::optimized(&self.path, normalized.clone(), &error)?;
+        self.source = Source::optimized(&self.path, TypedModel::clone(normalized), &error)?;
         Ok(())
     }
 

@@ -235,8 +235,10 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "no folder").unwrap();
         let known = Knowledge {
+            normalization: None,
             equalization: None,
             activations: Vec::new(),
+            float: Vec::new(),
             outputs: Vec::new(),
             masks: Vec::new(),
             sensitivity: Vec::new(),

@@ -3,7 +3,7 @@
 use super::Lowering;
 use super::layout::Lowered;
 use crate::graph::{Op, UnaryKind, Window};
-use crate::import::reach::{reach, reads_everywhere};
+use crate::import::reach::{reach, reads_everywhere, reads_something};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 
@@ -92,6 +92,7 @@ impl Lowering<'_> {
     pub(super) fn max_pool(&mut self, node: &TypedNode, op: &MaxPool) -> Result<Lowered, String> {
         let value = self.input(node, 0)?;
         let spatial = self.spatial(&op.pool_spec, &value)?;
+        spatial.check_taps()?;
         let window = spatial.window;
         Ok(self.windowed(
             node,
@@ -114,6 +115,9 @@ impl Lowering<'_> {
             spatial.window.pad = [0, 0];
             (0..2).for_each(|i| spatial.size[i] += pads[i].0 + pads[i].1);
             include = false;
+        }
+        if !include {
+            spatial.check_taps()?;
         }
         let kernel = spatial.window.kernel.map(usize::from);
         let whole = spatial.out == [1, 1] && kernel == spatial.size && spatial.window.pad == [0, 0];
@@ -154,6 +158,14 @@ impl Spatial {
             reached > self.size[i] + pads[i].0 + pads[i].1
         };
         (beyond(0) || beyond(1)).then_some(pads)
+    }
+
+    /// The greatest of nothing, or its mean, is undefined.
+    fn check_taps(&self) -> Result<(), String> {
+        match reads_something(&self.window, self.size, self.out) {
+            true => Ok(()),
+            false => Err("a window that reads nothing but padding: pad by less".into()),
+        }
     }
 
     /// Takes the padding (before, after) out of a window that lies wholly in it at some place:

@@ -7,13 +7,14 @@ mod group;
 mod pad;
 mod pattern;
 mod plumbing;
+mod point;
 
 use crate::graph::{Graph, Node, TensorId};
 
 /// One application of a rule: whether it changed the graph.
 type Rule = fn(&mut Graph) -> bool;
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     plumbing::drop_unused,
     plumbing::drop_identity,
     plumbing::merge_movements,
@@ -28,6 +29,7 @@ const RULES: [Rule; 14] = [
     activation::after_affine,
     pad::merge,
     group::split,
+    point::as_fully_connected,
 ];
 
 /// Applies all rules until none applies, then renumbers the tensors. Gives the new number of each

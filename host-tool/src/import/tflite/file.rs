@@ -276,7 +276,7 @@ fn read_tensor(
         tensor.data = Some(read_data(
             source,
             &tensor.dims,
-            &data,
+            data,
             &scales,
             &zero_points,
         )?);

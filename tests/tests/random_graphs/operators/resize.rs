@@ -44,7 +44,9 @@ pub(crate) fn resize(g: &mut Generator, x: &Value) -> Option<Value> {
         .zip(&scales)
         .map(|(&dim, scale)| (dim as f32 * scale) as usize)
         .collect();
-    if sizes.contains(&0) {
+    // Where the size stays, ONNX Runtime copies, whatever the scale; ONNX interpolates.
+    let copies = sizes == x.dims && scales.iter().any(|&scale| scale != 1.0);
+    if sizes.contains(&0) || copies {
         return None;
     }
     let mode = if linear { "linear" } else { "nearest" };
