@@ -159,6 +159,47 @@ fn stream_samples(graph: &Graph, samples: &Dataset) -> Result<Vec<Vec<Vec<f32>>>
         .collect()
 }
 
+/// The search for a plan's bytes of codes whose file meets a size: coarse levels take fewer bytes than was predicted of
+/// them, and compensation changes what the others take.
+#[derive(Debug)]
+struct Search {
+    max_size: usize,
+    /// What to plan with next.
+    budget: usize,
+    /// The largest budget whose file fit, and the least whose file did not.
+    fits: Option<usize>,
+    exceeds: Option<usize>,
+}
+
+impl Search {
+    fn new(max_size: usize, budget: usize) -> Self {
+        Self {
+            max_size,
+            budget,
+            fits: None,
+            exceeds: None,
+        }
+    }
+
+    /// Takes note of the length of a file, and whether there is nothing left to try.
+    fn ends_with(&mut self, len: usize) -> bool {
+        let slack = self.max_size.abs_diff(len);
+        let next = if len <= self.max_size {
+            self.fits = Some(self.budget);
+            self.budget + slack
+        } else {
+            self.exceeds = Some(self.budget);
+            self.budget.saturating_sub(slack + len / 1000)
+        };
+        self.budget = match (self.fits, self.exceeds) {
+            (Some(low), Some(high)) => low.midpoint(high),
+            _ => next,
+        };
+        let is_spent = len <= self.max_size && len as f64 >= SPENT * self.max_size as f64;
+        is_spent || self.fits == Some(self.budget)
+    }
+}
+
 /// Everything that does not depend on the budget: one study serves any number of them.
 #[derive(Debug)]
 pub struct Study<'a> {
@@ -292,28 +333,19 @@ impl<'a> Study<'a> {
         }
         let frame = self.frame()?.len();
         let layers = self.layers();
-        let mut budget = max_size.saturating_sub(frame);
+        let mut search = Search::new(max_size, max_size.saturating_sub(frame));
         let mut largest: Option<Vec<u8>> = None;
         for _ in 0..ATTEMPTS {
-            let Some(levels) = plan::choose(layers, budget) else {
+            let Some(levels) = plan::choose(layers, search.budget) else {
                 break;
             };
-            let bytes = self.quantize(&mut Allocation::new(layers.to_vec(), budget))?;
+            let bytes = self.quantize(&mut Allocation::new(layers.to_vec(), search.budget))?;
             let len = bytes.len();
-            if len > max_size {
-                budget = budget.saturating_sub(len - max_size + len / 1000);
-            } else {
-                budget += max_size - len;
-            }
-            let fits = len <= max_size;
-            let is_finest = levels.iter().all(|&level| level == 0);
-            let is_spent = fits && (is_finest || len as f64 >= SPENT * max_size as f64);
-            let repeats = largest.as_ref().is_some_and(|best| best.len() == len);
-            if fits && largest.as_ref().is_none_or(|best| best.len() < len) {
+            if len <= max_size && largest.as_ref().is_none_or(|best| best.len() < len) {
                 largest = Some(bytes);
             }
-            // coarse levels take fewer bytes than predicted: what is left goes to another round
-            if is_spent || repeats || (!fits && largest.is_some()) {
+            let is_finest = levels.iter().all(|&level| level == 0);
+            if search.ends_with(len) || (len <= max_size && is_finest) {
                 break;
             }
         }
@@ -387,5 +419,50 @@ impl<'a> Study<'a> {
             self.graph.name,
             top.join(", ")
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Search;
+
+    /// The lengths that a search tries where `len` is the length of the file for a budget.
+    fn tried(max_size: usize, frame: usize, len: impl Fn(usize) -> usize) -> Vec<usize> {
+        let mut search = Search::new(max_size, max_size - frame);
+        let mut lengths = Vec::new();
+        loop {
+            lengths.push(len(search.budget));
+            if search.ends_with(*lengths.last().unwrap()) || lengths.len() == 20 {
+                return lengths;
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_meets_its_size_at_once_ends_the_search() {
+        assert_eq!(tried(10_000, 1_000, |budget| budget + 1_000), [10_000]);
+        assert_eq!(tried(10_000, 1_000, |budget| budget + 910), [9_910]);
+    }
+
+    #[test]
+    fn what_is_left_is_spent_and_what_is_too_much_taken_back() {
+        let short = tried(10_000, 1_000, |budget| budget * 3 / 4 + 1_000);
+        assert!(
+            (9_900..=10_000).contains(short.last().unwrap()),
+            "{short:?}"
+        );
+        let long = tried(10_000, 1_000, |budget| budget * 5 / 4 + 1_000);
+        assert!((9_900..=10_000).contains(long.last().unwrap()), "{long:?}");
+        assert!(short.len() <= 6 && long.len() <= 6);
+    }
+
+    #[test]
+    fn a_jump_over_the_size_is_approached_from_both_sides() {
+        let jump = |budget: usize| if budget < 9_321 { 6_000 } else { 12_000 };
+        let lengths = tried(10_000, 1_000, jump);
+        assert!(
+            lengths.contains(&6_000) && lengths.len() <= 20,
+            "{lengths:?}"
+        );
     }
 }
