@@ -11,6 +11,8 @@ const NEGLIGIBLE: f64 = 1e-8;
 /// A channel is lost where its error has at least this share of its variance: guessing its mean would
 /// have served as well.
 const LOST: f64 = 1.0;
+/// A share of an output's channels that does not decide of many.
+pub(crate) const FEW_CHANNELS: f64 = 0.02;
 /// Most channels of an output that are looked at one by one.
 const MOST_CHANNELS: usize = 1 << 16;
 /// Signal-to-noise ratios beyond this, exact equality among them, are reported as this.
@@ -171,9 +173,13 @@ impl OutputFidelity {
         (counting().count(), lost.count())
     }
 
+    /// The error of the worst channel, or of many channels, of the worst but a few.
     fn worst_channel_error(&self) -> f64 {
         let errors = self.counting_channels().map(Sums::relative_error);
-        errors.fold(0.0, f64::max)
+        let mut errors: Vec<f64> = errors.collect();
+        errors.sort_unstable_by(|a, b| b.total_cmp(a));
+        let few = (FEW_CHANNELS * errors.len() as f64) as usize;
+        errors.get(few).copied().unwrap_or(0.0)
     }
 
     fn counting_channels(&self) -> impl Iterator<Item = &Sums> {

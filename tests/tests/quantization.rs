@@ -97,7 +97,7 @@ fn quantized(graph: &Graph) -> (QuantizedGraph, Vec<Vec<Vec<f32>>>) {
     let dataset = Dataset::synthetic(16, None, &graph.inputs);
     let samples: Vec<_> = (0..16).map(|i| dataset.sample(i).unwrap()).collect();
     let statistics = calibrate::measure(graph, &dataset, &Progress::Silent).unwrap();
-    let activations = ActivationPlan::new(graph, &statistics, &samples).activations;
+    let activations = ActivationPlan::new(graph, &statistics, &samples, true).activations;
     let masks = vec![None; graph.nodes.len()];
     let aim = Aim {
         activations: &activations,
@@ -230,7 +230,7 @@ fn a_mask_keeps_its_zeros_through_the_whole_path() {
         ..Pruning::default()
     };
     let masks = evidence.masks(&pruning, &Progress::Silent);
-    let activations = ActivationPlan::new(&graph, &statistics, &samples).activations;
+    let activations = ActivationPlan::new(&graph, &statistics, &samples, true).activations;
     let aim = Aim {
         activations: &activations,
         statistics: &outputs,

@@ -6,15 +6,14 @@ use super::score::{SampleScore, Total};
 use super::{check_same_ports, layers};
 use crate::Error;
 use crate::dataset::{Dataset, HeldOut};
-use crate::fidelity::{Fidelity, OutputFidelity};
+use crate::fidelity::{FEW_CHANNELS, Fidelity, OutputFidelity};
 use crate::graph::{self, Graph};
 use crate::progress::Progress;
 use crate::report::record::{Expected, ExpectedOutput};
 
 /// An output with a lower ratio is likely useless.
 const LEAST_DB: f64 = 15.0;
-/// Shares of an output's channels, and of the original's decisions, that must not be lost.
-const MOST_LOST_CHANNELS: f64 = 0.02;
+/// Share of the original's decisions that must not be lost.
 const LEAST_AGREEMENT: f64 = 50.0;
 /// Multiply-accumulates of the original network that a measurement may take, and samples within that.
 const MOST_MACS: u64 = 60_000_000_000;
@@ -103,7 +102,7 @@ fn complaints(expected: &Expected) -> Vec<String> {
                 "output `{name}` keeps only {:.1} dB of the model's",
                 output.sqnr_db
             ));
-        } else if lost > MOST_LOST_CHANNELS {
+        } else if lost > FEW_CHANNELS {
             complaints.push(format!(
                 "{} of {} channels of output `{name}` are lost, although it keeps {:.1} dB as a whole",
                 output.lost_channels, output.channels, output.sqnr_db

@@ -40,8 +40,14 @@ pub struct ActivationPlan {
 impl ActivationPlan {
     /// Of several ways to choose the ranges, the one that changes the network's output least on
     /// `samples`; one that has codes everywhere, if with it the output changes little. Where an output would still
-    /// be lost, activations go back to `f32`.
-    pub fn new(graph: &Graph, statistics: &Statistics, samples: &[Vec<Vec<f32>>]) -> Self {
+    /// be lost, activations go back to `f32`; not on samples that are `made_up`, which say too little of what a trained
+    /// network does.
+    pub fn new(
+        graph: &Graph,
+        statistics: &Statistics,
+        samples: &[Vec<Vec<f32>>],
+        made_up: bool,
+    ) -> Self {
         let groups = Groups::new(graph, statistics);
         let simulation = Simulation::new(graph, &samples[..samples.len().min(TRIAL_SAMPLES)]);
         let plans = NORMS.map(|norm| groups.plan(graph, statistics, norm));
@@ -50,7 +56,10 @@ impl ActivationPlan {
             let plans = plans.iter().cloned().zip(errors);
             plans.min_by(|a, b| a.1.total_cmp(&b.1))
         };
-        let raw = raw_inputs(graph);
+        let raw = match made_up {
+            true => vec![false; graph.tensors.len()],
+            false => raw_inputs(graph),
+        };
         let with = |least_db: f64| plans.each_ref().map(|plan| at_least(plan, least_db, &raw));
         let (some, all) = (with(LEAST_SQNR_DB), with(f64::NEG_INFINITY));
         let differ = some != all;
@@ -59,7 +68,10 @@ impl ActivationPlan {
         let (mut activations, mut error) =
             chosen.unwrap_or_else(|| (vec![None; graph.tensors.len()], 0.0));
         let mut float = groups.drowned(graph, &plans[0], &activations);
-        let lost = keep_outputs(&simulation, &groups.roots, &mut activations);
+        let lost = match made_up {
+            true => Vec::new(),
+            false => keep_outputs(&simulation, &groups.roots, &mut activations),
+        };
         if !lost.is_empty() {
             error = simulation.error(&activations);
             float.extend(lost);

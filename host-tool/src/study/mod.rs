@@ -132,7 +132,12 @@ impl<'a> Network<'a> {
         progress: &Progress,
     ) -> Result<Self, Error> {
         let statistics = calibrate::measure(&graph, source.samples, progress)?;
-        let plan = ActivationPlan::new(&graph, &statistics, &source.inputs);
+        let plan = ActivationPlan::new(
+            &graph,
+            &statistics,
+            &source.inputs,
+            source.samples.is_synthetic(),
+        );
         Ok(Self {
             graph,
             statistics,
@@ -146,6 +151,9 @@ impl<'a> Network<'a> {
         progress: &Progress,
     ) -> Result<(Self, Option<Normalization>), Error> {
         let network = Self::measure(source, Cow::Borrowed(&source.graph), progress)?;
+        if source.samples.is_synthetic() {
+            return Ok((network, None));
+        }
         let float: Vec<bool> = network
             .plan
             .activations
