@@ -49,10 +49,7 @@ pub(super) fn files_of_model(model: &Path, spec: Option<&Path>) -> Vec<PathBuf> 
 /// Reads a network, and says what could not be checked of it.
 pub(super) fn load_model(path: &Path) -> Result<Graph, Error> {
     let imported = import::open(path)?;
-    imported
-        .doubts
-        .iter()
-        .for_each(|doubt| note(format!("warning: {doubt}")));
+    imported.doubts.iter().for_each(warn);
     Ok(imported.graph)
 }
 

@@ -4,7 +4,7 @@ use super::board::BoardArg;
 use super::cache::CacheArgs;
 use super::data::{DATA_HELP, EvalArgs, examine, files_of_model, load_model, spec_of_model};
 use super::latency::LatencyArgs;
-use super::output::{self, human_bytes, note, table};
+use super::output::{self, human_bytes, note, table, warn};
 use super::size;
 use super::write::{check_outputs, write_file};
 use crate::Error;
@@ -155,9 +155,7 @@ impl Args {
         let opened = Opened::new(&path, &packed.bytes)?;
         let expected = eval::expected(&opened, graph, samples, &Progress::Terminal)?;
         self.refuse(expected.warnings.clone())?;
-        for warning in &expected.warnings {
-            note(format!("warning: {warning}"));
-        }
+        expected.warnings.iter().for_each(warn);
         Ok(expected)
     }
 

@@ -41,8 +41,8 @@ pub struct Dataset {
     labels: Option<Vec<usize>>,
 }
 
-/// Without samples that nothing was fitted to, every so many-th judges.
-const EVERY: usize = 5;
+/// Every 5th sample is held out for validation.
+pub(crate) const HOLD_OUT: usize = 5;
 
 #[derive(Debug)]
 enum Source {
@@ -190,7 +190,7 @@ impl Dataset {
         };
         let unseen = !others.is_empty();
         if !unseen {
-            let every = if self.len() < EVERY { 1 } else { EVERY };
+            let every = if self.len() < HOLD_OUT { 1 } else { HOLD_OUT };
             others = self
                 .chosen
                 .iter()

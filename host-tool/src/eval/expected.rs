@@ -30,8 +30,7 @@ pub fn expected(
     progress: &Progress,
 ) -> Result<Expected, Error> {
     check_same_ports(opened, graph)?;
-    let macs: u64 = graph.nodes.iter().map(|node| graph.macs(node)).sum();
-    let count = (MOST_MACS / macs.max(1)).clamp(*SAMPLES.start(), *SAMPLES.end());
+    let count = (MOST_MACS / graph.total_macs().max(1)).clamp(*SAMPLES.start(), *SAMPLES.end());
     let samples = calibration.held_out(count as usize);
     let tensors: Vec<usize> = graph.outputs.iter().map(|port| port.tensor).collect();
     let none = Fidelity::new(graph, &tensors);

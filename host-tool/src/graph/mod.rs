@@ -268,6 +268,11 @@ impl Graph {
             .map_or(0, |linear| positions * linear.weights.len() as u64)
     }
 
+    /// Multiply-accumulates of all nodes for one sample.
+    pub fn total_macs(&self) -> u64 {
+        self.nodes.iter().map(|node| self.macs(node)).sum()
+    }
+
     /// The network's outputs, or what their softmax reads: there errors are not saturated.
     pub fn judged_outputs(&self) -> Vec<TensorId> {
         let before_softmax = |id: TensorId| {

@@ -458,8 +458,11 @@ pub(super) fn check(
     graph: &Graph,
     provenance: &Provenance<'_>,
 ) -> Result<(), Error> {
-    let macs: u64 = graph.nodes.iter().map(|node| graph.macs(node)).sum();
-    let count = if macs > HEAVY { 1 } else { SAMPLES };
+    let count = if graph.total_macs() > HEAVY {
+        1
+    } else {
+        SAMPLES
+    };
     // A specification that does not fit is refused where it is used.
     let spec = InputSpec::find(&reference.path, None).ok().flatten();
     let spec = spec.map(|(spec, _)| spec);

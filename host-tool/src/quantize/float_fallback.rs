@@ -107,12 +107,7 @@ impl<'a> Search<'a> {
         let graph = simulation.graph;
         let quantized = |&root: &TensorId| roots[root] == root && plan[root].is_some();
         let groups: Vec<TensorId> = (0..roots.len()).filter(quantized).collect();
-        let macs = graph
-            .nodes
-            .iter()
-            .map(|node| graph.macs(node))
-            .sum::<u64>()
-            .max(1) as f64;
+        let macs = graph.total_macs().max(1) as f64;
         let affordable = MOST_MACS / (macs * (groups.len() + 1) as f64);
         let samples = (affordable as usize).clamp(*SAMPLES.start(), *SAMPLES.end());
         let simulation = simulation.limited(samples);

@@ -3,6 +3,7 @@
 use super::stored::Stored;
 use super::{ActivationQuantization, Moments};
 use crate::calibrate::ChannelSums;
+use crate::dataset::HOLD_OUT;
 use crate::graph::{Activation, Graph, Linear, Node, Patches, TensorId, activate, evaluate};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -11,9 +12,6 @@ use rayon::prelude::*;
 const LEAST_ROWS: usize = 8192;
 /// ...and this many for each tap.
 const ROWS_PER_TAP: usize = 4;
-/// Every so many-th sample judges what was fitted to the others: a layer with more taps than the samples
-/// have rows fits the noise in them.
-const JUDGES: usize = 5;
 /// Samples whose rows are multiplied together.
 const SAMPLES_AT_ONCE: usize = 32;
 
@@ -49,12 +47,12 @@ impl Streams {
 
     /// Whether a sample judges what is fitted to the others; of a few samples all do both.
     pub fn judges(&self, sample: usize) -> bool {
-        self.len() < JUDGES || sample % JUDGES == JUDGES - 1
+        self.len() < HOLD_OUT || sample % HOLD_OUT == HOLD_OUT - 1
     }
 
     /// Whether layers are fitted to a sample.
     pub fn fits(&self, sample: usize) -> bool {
-        self.len() < JUDGES || !self.judges(sample)
+        self.len() < HOLD_OUT || !self.judges(sample)
     }
 
     /// Whether there are no samples.
