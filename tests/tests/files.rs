@@ -1,9 +1,10 @@
 //! What commands read and write: samples that are looked at before any work, and outputs that destroy nothing.
 
+use crate::command::command;
 use npyz::WriterBuilder;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use tempfile::TempDir;
 
 /// Pixels of a sample of the demo network.
@@ -32,7 +33,7 @@ impl Folder {
     }
 
     fn run(&self, arguments: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+        command()
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
             .env("EDGEPRUNE_CACHE", self.path("cache"))

@@ -1,6 +1,7 @@
 //! What int8 would lose of a network's outputs is kept: inputs and outputs whose channels have very different ranges,
 //! and packages that are too small say so.
 
+use crate::command::command;
 use edgeprune::dataset::Dataset;
 use edgeprune::eval::{self, Opened};
 use edgeprune::graph::{Activation, Graph, Layout, Linear, Node, Op, Port, TensorInfo, UnaryKind};
@@ -10,7 +11,7 @@ use edgeprune::report::record::Expected;
 use edgeprune::study::Cache;
 use npyz::WriterBuilder;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 /// Repeatable numbers from -1 to 1.
 struct Random(u64);
@@ -233,7 +234,7 @@ fn demo(file: &str) -> PathBuf {
 }
 
 fn pack_demo(folder: &Path, output: &str, more: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_edgeprune-tests"))
+    command()
         .arg("pack")
         .arg(demo("fashion_mnist.onnx"))
         .arg("--calib")

@@ -1,4 +1,4 @@
-//! Packages behind images: what is written is found again, and nothing else is taken for one.
+//! Slots behind images: a written slot is read back, and other bytes are refused.
 
 use edgeprune_format::slot::{self, Slot};
 

@@ -22,7 +22,7 @@ pub struct Repetitions {
     pub runs: u32,
 }
 
-/// Builds an image with `package` inside it, and of the operators those that it needs, for `board` and puts it at
+/// Builds an image for `board` that contains `package` and only the operators that it uses, and writes it to
 /// `output`. Returns the triple that it is compiled for.
 ///
 /// # Errors

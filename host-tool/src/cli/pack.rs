@@ -144,7 +144,7 @@ impl Args {
         self.finish(&packed, loss, expected, &calibrated)
     }
 
-    /// What the package is expected to lose; says what is likely wrong with it, or fails where that is to be refused.
+    /// Measures the expected loss. Prints its warnings, or fails on them under `--strict`.
     fn expected(
         &self,
         graph: &Graph,

@@ -76,12 +76,11 @@ impl fmt::Display for Doubt {
             DoubtKind::Constant { constant, samples } => write!(
                 f,
                 "{constant} of {samples} samples are constant (one value in all elements): \
-                 give samples like those that the network will see"
+                 give representative samples"
             ),
             DoubtKind::Identical { samples } => write!(
                 f,
-                "all {samples} samples are identical: give samples that differ as those that the \
-                 network will see"
+                "all {samples} samples are identical: give representative samples"
             ),
             DoubtKind::RawPixels(scale) => write!(
                 f,

@@ -24,6 +24,26 @@ pub(super) struct Network {
     pub(super) outputs: Vec<usize>,
 }
 
+/// Operators whose outputs are elements of their first operand, or lie between such.
+pub(super) fn keeps_range(kind: BuiltinOperator) -> bool {
+    matches!(
+        kind,
+        BuiltinOperator::AVERAGE_POOL_2D
+            | BuiltinOperator::BROADCAST_TO
+            | BuiltinOperator::EXPAND_DIMS
+            | BuiltinOperator::MAX_POOL_2D
+            | BuiltinOperator::REDUCE_MAX
+            | BuiltinOperator::REDUCE_MIN
+            | BuiltinOperator::RESHAPE
+            | BuiltinOperator::RESIZE_BILINEAR
+            | BuiltinOperator::RESIZE_NEAREST_NEIGHBOR
+            | BuiltinOperator::SLICE
+            | BuiltinOperator::SQUEEZE
+            | BuiltinOperator::STRIDED_SLICE
+            | BuiltinOperator::TRANSPOSE
+    )
+}
+
 /// A tensor; quantized and half precision ones are of kind `FLOAT32`.
 #[derive(Clone, Debug)]
 pub(super) struct Tensor {
@@ -153,21 +173,8 @@ impl Network {
                 return None;
             }
             BuiltinOperator::CONCATENATION => operator.inputs.len(),
-            BuiltinOperator::AVERAGE_POOL_2D
-            | BuiltinOperator::BROADCAST_TO
-            | BuiltinOperator::EXPAND_DIMS
-            | BuiltinOperator::MAX_POOL_2D
-            | BuiltinOperator::PAD
-            | BuiltinOperator::PADV2
-            | BuiltinOperator::REDUCE_MAX
-            | BuiltinOperator::REDUCE_MIN
-            | BuiltinOperator::RESHAPE
-            | BuiltinOperator::RESIZE_BILINEAR
-            | BuiltinOperator::RESIZE_NEAREST_NEIGHBOR
-            | BuiltinOperator::SLICE
-            | BuiltinOperator::SQUEEZE
-            | BuiltinOperator::STRIDED_SLICE
-            | BuiltinOperator::TRANSPOSE => 1,
+            BuiltinOperator::PAD | BuiltinOperator::PADV2 => 1,
+            kind if keeps_range(kind) => 1,
             _ => return Some(codes.range),
         };
         let same = |slot| {

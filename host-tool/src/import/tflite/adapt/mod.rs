@@ -7,7 +7,7 @@ mod arguments;
 mod linear;
 
 use super::axis_index;
-use super::file::{Data, Network, Operator, Tensor};
+use super::file::{Data, Network, Operator, Tensor, keeps_range};
 use super::options::Options;
 use arguments::narrowed;
 use std::collections::HashMap;
@@ -209,19 +209,7 @@ impl Adapter {
             BuiltinOperator::RELU => [0.0, first[1].max(0.0)],
             BuiltinOperator::RELU6 => [0.0, first[1].clamp(0.0, 6.0)],
             BuiltinOperator::PAD => with_zero,
-            BuiltinOperator::AVERAGE_POOL_2D
-            | BuiltinOperator::BROADCAST_TO
-            | BuiltinOperator::EXPAND_DIMS
-            | BuiltinOperator::MAX_POOL_2D
-            | BuiltinOperator::REDUCE_MAX
-            | BuiltinOperator::REDUCE_MIN
-            | BuiltinOperator::RESHAPE
-            | BuiltinOperator::RESIZE_BILINEAR
-            | BuiltinOperator::RESIZE_NEAREST_NEIGHBOR
-            | BuiltinOperator::SLICE
-            | BuiltinOperator::SQUEEZE
-            | BuiltinOperator::STRIDED_SLICE
-            | BuiltinOperator::TRANSPOSE => first,
+            kind if keeps_range(kind) => first,
             BuiltinOperator::CONCATENATION => {
                 let all = operator.inputs.iter().flatten().map(|&id| self.bounds[id]);
                 all.reduce(|a, b| [a[0].min(b[0]), a[1].max(b[1])])
