@@ -1,6 +1,8 @@
 //! A histogram whose bins are powers of two wide, so that it can grow without knowing the range
 //! beforehand and so that the order of samples and the number of threads cannot change it.
 
+use pulp::Arch;
+
 /// Bins on each side of zero.
 const HALF: usize = 2048;
 
@@ -29,25 +31,28 @@ impl Default for Histogram {
 impl Histogram {
     /// The histogram of `values`; values that are not finite are left out.
     pub fn of(values: &[f32]) -> Self {
-        let finite = || values.iter().copied().filter(|v| v.is_finite());
+        Arch::new().dispatch(|| Self::count_all(values))
+    }
+
+    #[inline(always)]
+    fn count_all(values: &[f32]) -> Self {
+        let (min, max) = extremes(values);
         let mut histogram = Self {
-            min: finite().fold(0.0, f32::min),
-            max: finite().fold(0.0, f32::max),
+            min,
+            max,
             ..Self::default()
         };
-        let largest = histogram.max.max(-histogram.min);
+        let largest = max.max(-min);
         while largest >= histogram.width() * HALF as f32 {
             histogram.exponent += 1;
         }
         let scale = 1.0 / f64::from(histogram.width());
-        for value in finite() {
-            if value == 0.0 {
-                histogram.zeros += 1;
-            } else {
-                let bin = (f64::from(value) * scale).floor() as i64 + HALF as i64;
-                histogram.counts[bin.clamp(0, 2 * HALF as i64 - 1) as usize] += 1;
-            }
+        for &value in values.iter().filter(|value| value.is_finite()) {
+            let bin = (f64::from(value) * scale).floor() as i32 + HALF as i32;
+            histogram.counts[bin.clamp(0, 2 * HALF as i32 - 1) as usize] += 1;
         }
+        histogram.zeros = values.iter().map(|&value| u64::from(value == 0.0)).sum();
+        histogram.counts[HALF] -= histogram.zeros; // a branch a value costs more
         histogram
     }
 
@@ -118,6 +123,22 @@ impl Histogram {
     }
 }
 
+/// The least and the greatest of 0 and of those values that are finite.
+#[inline(always)]
+fn extremes(values: &[f32]) -> (f32, f32) {
+    const LANES: usize = 16;
+    let (mut least, mut greatest) = ([0f32; LANES], [0f32; LANES]);
+    for chunk in values.chunks(LANES) {
+        for ((&value, least), greatest) in chunk.iter().zip(&mut least).zip(&mut greatest) {
+            let value = if value.is_finite() { value } else { 0.0 };
+            *least = if value < *least { value } else { *least };
+            *greatest = if value > *greatest { value } else { *greatest };
+        }
+    }
+    let least = least.into_iter().fold(0.0, f32::min);
+    (least, greatest.into_iter().fold(0.0, f32::max))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +160,16 @@ mod tests {
             }
             assert_eq!(merged, all);
         }
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_left_out() {
+        let values = [f32::NAN, 1.0, 0.0, -2.5, f32::INFINITY, -0.0, 1e-40, -1e-40];
+        let histogram = Histogram::of(&values);
+        assert_eq!((histogram.count(), histogram.zeros), (6, 2));
+        assert_eq!((histogram.min(), histogram.max()), (-2.5, 1.0));
+        let beside_zero = histogram.bins().filter(|(value, _)| value.abs() < 0.01);
+        assert_eq!(beside_zero.count(), 3);
     }
 
     #[test]

@@ -114,9 +114,11 @@ impl ActivationQuantization {
 
     /// What each value becomes: quantized and back.
     pub fn round_trip(&self, values: &mut [f32]) {
-        for value in values {
-            *value = self.steps(*value) * self.scale;
-        }
+        Arch::new().dispatch(|| {
+            for value in values {
+                *value = self.steps(*value) * self.scale;
+            }
+        });
     }
 
     /// The codes of values.
